@@ -336,9 +336,7 @@ class Generator(nn.Module):
             raise ValueError(f"z has shape {tuple(z.shape)}, expected [B, {self.config.z_dim}]")
         return self.mapping(z, labels)
 
-    def synthesize(
-        self, ws: Tensor, *, noise: Noise = "random", generator: torch.Generator | None = None
-    ) -> Tensor:
+    def synthesize(self, ws: Tensor, *, noise: Noise = "random", generator: torch.Generator | None = None) -> Tensor:
         """w [B, w_dim] or w+ [B, L, w_dim] -> images [B,3,R,R].
 
         noise: "random" (from `generator`, or torch's own), "const" (the maps stored in the model), "none", or a list of
