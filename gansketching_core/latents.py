@@ -6,16 +6,21 @@ each layer. All functions return new Latents and leave their arguments as they a
 
 from __future__ import annotations
 
-import hashlib
+import copy
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
+from . import draws
+from .metrics import chamfer
 from .stylegan2 import GanModel
 
 Space = Literal["z", "w", "w+"]
@@ -75,12 +80,6 @@ class SampleConfig(BaseModel):
     )
 
 
-def seeded(*numbers: int | str) -> torch.Generator:
-    """A CPU generator that depends on all of `numbers`, e.g. (seed, sample)."""
-    digest = hashlib.sha256(repr(numbers).encode()).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "little"))
-
-
 def sample_z(model: GanModel, count: int, seed: int = 0, labels: Tensor | Sequence[int] | int | None = None) -> Latents:
     """`count` latents z. Sample i depends on (seed, i) alone, so a larger count only appends.
 
@@ -88,7 +87,7 @@ def sample_z(model: GanModel, count: int, seed: int = 0, labels: Tensor | Sequen
     """
     if count < 1:
         raise ValueError(f"count is {count}; ask for at least one sample")
-    z = torch.stack([torch.randn(model.config.z_dim, generator=seeded("z", seed, i)) for i in range(count)])
+    z = torch.stack([torch.randn(model.config.z_dim, generator=draws.generator(seed, i)) for i in range(count)])
     classes = model.config.class_count
     if labels is None and classes:
         labels = [i % classes for i in range(count)]
@@ -187,7 +186,7 @@ def render(
         part = truncate(model, latents[start : start + batch], config.truncation, config.truncation_cutoff)
         noise = config.noise
         if noise == "random":
-            maps = [synthesis.draw_noise(1, "random", seeded("noise", seed, start + i)) for i in range(len(part))]
+            maps = [synthesis.draw_noise(1, "random", draws.generator(seed, start + i, 1)) for i in range(len(part))]
             noise = [torch.cat(layer) for layer in zip(*maps)]
         images.append(model.generator.synthesize(part.data, noise=noise))
         if on_batch is not None:
@@ -294,3 +293,137 @@ def style_mix(model: GanModel, base: Latents, styles: Latents, first: int = 0, l
     mixed = to_w_plus(model, base).data.clone()
     mixed[:, layers] = to_w_plus(model, styles).data[:, layers]
     return Latents("w+", mixed)
+
+
+# ------------------------------------------------------------------------------------------------------------- files
+
+
+def save_latents(latents: Latents, path: str | Path) -> None:
+    """Writes a .safetensors file."""
+    from .checkpoints import atomic_write
+
+    tensors = {"latents": latents.data, "labels": latents.labels}
+    tensors = {name: tensor.cpu().contiguous() for name, tensor in tensors.items() if tensor is not None}
+    metadata = {"kind": "gansketching latents", "space": latents.space}
+    atomic_write(Path(path), lambda partial: save_file(tensors, partial, metadata=metadata))
+
+
+def load_latents(path: str | Path) -> Latents:
+    """Reads what save_latents wrote; ValueError for anything else."""
+    try:
+        with safe_open(path, "pt") as file:
+            space = (file.metadata() or {}).get("space")
+            tensors = {name: file.get_tensor(name) for name in ("latents", "labels") if name in file.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise ValueError(f"{path} is not a readable safetensors file: {error}") from error
+    if "latents" not in tensors or space is None:
+        raise ValueError(f"{path} holds no latents; give a file written by saving latents")
+    data, labels = tensors["latents"], tensors.get("labels")
+    if not data.is_floating_point() or not data.numel() or not bool(data.isfinite().all()):
+        raise ValueError(f"{path} is damaged: its latents are empty or not finite numbers")
+    try:
+        return Latents(space, data.float(), labels)
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged: {error}") from error
+
+
+# ------------------------------------------------------------------------------------------------------------ models
+
+
+def _check_common_base(a: GanModel, b: GanModel) -> None:
+    known = a.base_hash and a.base_hash == b.base_hash
+    ours, theirs = a.generator.synthesis.state_dict(), b.generator.synthesis.state_dict()
+    if a.config != b.config or not (known or all(torch.equal(ours[k], theirs[k].to(ours[k])) for k in ours)):
+        raise ValueError(
+            f'"{a.name}" and "{b.name}" come from different base models and cannot be mixed; use two models customised '
+            "from one base, or a base and its customised version"
+        )
+
+
+@torch.no_grad()
+def interpolate_models(a: GanModel, b: GanModel, alpha: float) -> GanModel:
+    """The model with weights (1 - alpha) a + alpha b: a at 0, b at 1, beyond both outside. Chain it for more models.
+
+    Both must share a base. The result's w_mean is a's and b's mixed likewise, plus what the non-linear mapping network
+    adds between them. It keeps a's discriminator.
+    """
+    _check_common_base(a, b)
+    generator = copy.deepcopy(a.generator)
+    theirs = b.generator.state_dict()
+    for name, tensor in generator.state_dict().items():
+        tensor.lerp_(theirs[name].to(tensor), alpha)
+    bend = generator.mean_w() - a.generator.mean_w().lerp(b.generator.mean_w().to(a.w_mean), alpha)
+    w_mean = a.w_mean.lerp(b.w_mean.to(a.w_mean), alpha) + bend
+    name = f"{1 - alpha:g} {a.name} + {alpha:g} {b.name}"
+    return replace(a, generator=generator, w_mean=w_mean, name=name, metadata={"mixed_from": name})
+
+
+def mix_w(a: GanModel, b: GanModel, latents: Latents, alpha: float, psi: float = 1.0, cutoff: int = 0) -> Latents:
+    """(1 - alpha) w_a + alpha w_b of the same z, each truncated in its own model; to be rendered by either one."""
+    _check_common_base(a, b)
+    if latents.space != "z":
+        raise ValueError(f"models are mixed from z latents, which they share; these are {latents.space} latents")
+    return lerp(truncate(a, latents, psi, cutoff), truncate(b, latents, psi, cutoff), alpha)
+
+
+def render_between(
+    a: GanModel,
+    b: GanModel,
+    latents: Latents,
+    alphas: float | Sequence[float],
+    config: SampleConfig = SampleConfig(),  # noqa: B008 (frozen)
+    *,
+    mode: Literal["weights", "w"] = "weights",
+    seed: int = 0,
+    batch: int = 8,
+    on_batch: OnBatch | None = None,
+) -> Tensor:
+    """The same latents z seen through models between a and b -> images [len(alphas) * N,3,R,R], alpha by alpha.
+
+    mode "weights" mixes the networks, "w" only what they make of z: about alike in the middle, "w" is faster. At 0 and
+    1 both give exactly the images of a and b.
+    """
+    if mode not in ("weights", "w"):
+        raise ValueError(f'interpolation mode "{mode}" is unknown; use "weights" or "w"')
+    alphas = [alphas] if isinstance(alphas, int | float) else list(alphas)
+    images, total = [], len(alphas) * len(latents)
+    for frame, alpha in enumerate(alphas):
+        report = None if on_batch is None else lambda done, _, k=frame: on_batch(k * len(latents) + done, total)
+        options = {"seed": seed, "batch": batch, "on_batch": report}
+        if mode == "weights":
+            images.append(render(interpolate_models(a, b, alpha), latents, config, **options))
+        else:
+            mixed = mix_w(a, b, latents, alpha, config.truncation, config.truncation_cutoff)
+            images.append(render(a, mixed, SampleConfig(noise=config.noise), **options))
+    return torch.cat(images)
+
+
+@torch.no_grad()
+def shift_towards(
+    model: GanModel,
+    sketches: Tensor,
+    photosketch: Callable[[Tensor], Tensor],
+    *,
+    pool: int = 512,
+    nearest: int = 16,
+    strength: float = 1.0,
+    seed: int = 0,
+    batch: int = 16,
+    on_batch: OnBatch | None = None,
+) -> GanModel:
+    """A copy of `model` whose w are shifted towards samples that look like the sketches: instant, without training.
+
+    sketches [M,1,R,R] in -1..1, paper +1. Of `pool` samples the `nearest` to the sketches by Chamfer distance of their
+    drawings are averaged; the shift is `strength` times the way from w_mean to there. This is the vector arithmetic
+    baseline of "Sketch Your Own GAN".
+    """
+    if not 1 <= nearest <= pool:
+        raise ValueError(f"nearest is {nearest}; use 1 to {pool}, the size of the pool")
+    w = to_w(model, sample_z(model, pool, seed))
+    images = render(model, w, batch=batch, on_batch=on_batch)
+    drawings = torch.cat([photosketch(part.clamp(-1, 1)) for part in images.split(batch)])
+    best = chamfer(drawings, sketches).min(dim=1).values.argsort()[:nearest].to(w.data.device)
+    shift = strength * (w.data[best].mean(dim=0) - model.w_mean)
+    generator = copy.deepcopy(model.generator)
+    generator.mapping.w_shift += shift
+    return replace(model, generator=generator, w_mean=model.w_mean + shift, name=f"{model.name} shifted")
