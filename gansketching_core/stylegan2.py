@@ -89,13 +89,19 @@ class _Fir(torch.autograd.Function):
     def forward(ctx, x: Tensor, up: int, down: int, pad: tuple[int, int], gain: float) -> Tensor:
         assert x.shape[-2] == x.shape[-1], "FIR filtering takes square images"
         ctx.args = (x.shape[-1], up, down, pad, gain)
-        return _fir_forward(x, up, down, pad, gain)
+        with full_precision(x):
+            return _fir_forward(x, up, down, pad, gain)
 
     @staticmethod
     def backward(ctx, grad: Tensor):
         size, up, down, (before, _), gain = ctx.args
         end = size * up - grad.shape[-1] * down + before - up + 1
         return _Fir.apply(grad, down, up, (3 - before, end), gain), None, None, None, None
+
+
+def full_precision(x: Tensor) -> torch.autocast:
+    """Context in which operators keep the dtype of their inputs, also inside mixed precision."""
+    return torch.autocast(x.device.type, enabled=False)
 
 
 def _fir_forward(x: Tensor, up: int, down: int, pad: tuple[int, int], gain: float) -> Tensor:
@@ -152,7 +158,8 @@ class EqualLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:  # [B, fan_in] -> [B, fan_out]
         scale = self.gain * self.lr_mul
-        x = F.linear(x, self.weight * (scale / math.sqrt(self.weight.shape[1])), self.bias * scale)
+        with full_precision(x):
+            x = F.linear(x, self.weight * (scale / math.sqrt(self.weight.shape[1])), self.bias * scale)
         return _activate(x) if self.activate else x
 
 
@@ -234,8 +241,9 @@ class StyledConv(nn.Module):
         """x [B,I,H,H], w [B,w_dim], noise [1 or B,1,size,size] or None -> [B,O,size,size]."""
         style = self.affine(w)  # [B, I]
         weight = self.weight / math.sqrt(self.weight[0].numel())
-        energy = weight.square().sum(dim=(2, 3))  # [O, I]
-        demodulation = ACTIVATION_GAIN * torch.rsqrt(style.square() @ energy.t() + 1e-8)  # [B, O]
+        with full_precision(w):
+            energy = weight.square().sum(dim=(2, 3))  # [O, I]
+            demodulation = ACTIVATION_GAIN * torch.rsqrt(style.square() @ energy.t() + 1e-8)  # [B, O]
         x = x * style.to(x.dtype)[:, :, None, None]
         if self.up:
             x = fir(F.conv_transpose2d(x, weight.transpose(0, 1) * 4, stride=2), pad=(1, 1))
@@ -410,13 +418,13 @@ class Discriminator(nn.Module):
 
     def forward(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
         x = self.features(x)[-1].to(self.out.bias.dtype)
-        x = torch.cat([x, _minibatch_std(x)], dim=1)
-        x = self.hidden(self.final_conv(x).flatten(1))
-        x = self.out(x)
+        with full_precision(x):
+            x = torch.cat([x, _minibatch_std(x)], dim=1)
+            x = self.out(self.hidden(self.final_conv(x).flatten(1)))
         if self.mapping is not None:
             direction = self.mapping(None, _one_hot(labels, self.config.class_count, len(x), x))
             x = (x * direction).sum(dim=1, keepdim=True) / math.sqrt(direction.shape[1])
-        return x.to(self.out.bias.dtype)
+        return x
 
 
 def _minibatch_std(x: Tensor, group: int = 4) -> Tensor:
