@@ -70,7 +70,11 @@ class PhotoSketch(nn.Module):
         self.width, self.blocks = width, blocks
         layers = [nn.ReflectionPad2d(3), nn.Conv2d(3, width, 7, bias=False), _BatchNorm(width), nn.ReLU(inplace=True)]
         for c in (width, width * 2):
-            layers += [nn.Conv2d(c, c * 2, 3, stride=2, padding=1, bias=False), _BatchNorm(c * 2), nn.ReLU(inplace=True)]
+            layers += [
+                nn.Conv2d(c, c * 2, 3, stride=2, padding=1, bias=False),
+                _BatchNorm(c * 2),
+                nn.ReLU(inplace=True),
+            ]
         layers += [_Block(width * 4) for _ in range(blocks)]
         for c in (width * 2, width):
             up = nn.ConvTranspose2d(c * 2, c, 3, stride=2, padding=1, output_padding=1, bias=False)
@@ -102,7 +106,7 @@ class LineExtractor(nn.Module):
     would give half black) and among its neighbours, which keeps strong edges as thin as weak ones.
     """
 
-    def __init__(self, *, threshold: float = 0.25, sharpness: float = 1.0):
+    def __init__(self, *, threshold: float = 0.6, sharpness: float = 0.7):
         super().__init__()
         if threshold <= 0 or sharpness <= 0:
             raise ValueError(f"threshold {threshold} and sharpness {sharpness} must be positive")
