@@ -1,0 +1,88 @@
+"""The `gansketching` command: the composition root, and with its cli_* modules the only place that prints.
+
+A command is a function (parser, argv): it adds its flags to the parser, parses argv and does the work. To add one,
+write the function in a cli_* module and name it in COMMANDS; its docstring is its help.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import logging
+import sys
+import traceback
+from importlib import metadata
+
+# command -> (module, function, one line of help). Modules are imported when needed: --help must not wait for torch.
+COMMANDS: dict[str, tuple[str, str, str]] = {
+    "run": ("cli_run", "run", "execute a ComfyUI workflow (API format) without ComfyUI"),
+    "finetune": ("cli_models", "finetune", "customise a generator with one or a few sketches"),
+    "sample": ("cli_models", "sample", "generate images"),
+    "sketch": ("cli_models", "sketch", "turn photos into line drawings"),
+    "info": ("cli_models", "info", "say what a model file is"),
+    "convert": ("cli_models", "convert", "write any supported model file as .safetensors"),
+    "pretrain": ("cli_training", "pretrain", "train a StyleGAN2 from scratch on a folder of images"),
+    "pretrain-sketcher": ("cli_training", "pretrain_sketcher", "train a small photo-to-sketch network"),
+    "bench": ("cli_training", "bench", "measure seconds and memory of training and sampling"),
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command. -> 0, 2 for a mistake of the user's, 1 for any other error, 130 after Ctrl-C."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    if not argv or argv[0].startswith("-") or argv[0] not in COMMANDS:
+        return _top_level(argv)
+    name, rest = argv[0], argv[1:]
+    debug = "--debug" in rest
+    logging.basicConfig(level=logging.DEBUG if debug else logging.INFO, format="%(message)s")
+    logging.getLogger("PIL").setLevel(logging.WARNING)
+    module, function, _ = COMMANDS[name]
+    try:
+        command = getattr(importlib.import_module(f".{module}", __package__), function)
+        parser = argparse.ArgumentParser(prog=f"gansketching {name}", description=command.__doc__)
+        parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+        command(parser, rest)
+        return 0
+    except KeyboardInterrupt:
+        return _stop(debug, 130, "stopped")
+    except (ValueError, OSError) as error:
+        return _stop(debug, 2, f"error: {error}")
+    except Exception as error:
+        detail = str(error) or type(error).__name__
+        return _stop(debug, 1, f"error: {detail} (--debug shows where)")
+
+
+def _stop(debug: bool, code: int, message: str) -> int:
+    if debug:
+        traceback.print_exc()
+    print(f"gansketching: {message}", file=sys.stderr)
+    return code
+
+
+def _top_level(argv: list[str]) -> int:
+    width = max(map(len, COMMANDS)) + 2
+    commands = "\n".join(f"  {name:<{width}}{line}" for name, (_, _, line) in COMMANDS.items())
+    parser = argparse.ArgumentParser(
+        prog="gansketching",
+        description="Customise a StyleGAN2 with hand-drawn sketches.",
+        epilog=f"commands:\n{commands}\n\ngansketching COMMAND --help shows the options of one.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("command", metavar="COMMAND", choices=COMMANDS, help="what to do")
+    parser.add_argument("--version", action="version", version=f"gansketching {_version()}")
+    if not argv:
+        parser.print_help()
+        return 2
+    parser.parse_args(argv)
+    return 2
+
+
+def _version() -> str:
+    try:
+        return metadata.version("gansketching")
+    except metadata.PackageNotFoundError:
+        return "(not installed)"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

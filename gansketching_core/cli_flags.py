@@ -1,0 +1,114 @@
+"""Command-line flags from pydantic models: one declaration per option, its default, range and description."""
+
+from __future__ import annotations
+
+import argparse
+import types
+import typing
+from collections.abc import Collection
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+
+Config = TypeVar("Config", bound=BaseModel)
+
+
+def flag(name: str) -> str:
+    """Field name -> flag: "lambda_image" -> "--lambda-image"."""
+    return "--" + name.replace("_", "-")
+
+
+def add_flags(parser: argparse.ArgumentParser, config: type[BaseModel], *, skip: Collection[str] = ()) -> None:
+    """One flag per field of `config` but those in `skip`. Only flags that the user gives appear in the namespace."""
+    group = parser.add_argument_group(f"options ({config.__name__})")
+    for name, field in config.model_fields.items():
+        if name not in skip:
+            group.add_argument(
+                flag(name), dest=name, default=argparse.SUPPRESS, help=_help(field), **_argument(field.annotation)
+            )
+
+
+def read_flags(args: argparse.Namespace, config: type[BaseModel]) -> dict[str, Any]:
+    """The fields of `config` that the user gave."""
+    return {name: getattr(args, name) for name in config.model_fields if hasattr(args, name)}
+
+
+def build(make: typing.Callable[..., Config], **values: Any) -> Config:
+    """make(**values) with pydantic's errors as one line that names the flags."""
+    try:
+        return make(**values)
+    except ValidationError as error:
+        raise ValueError(explain(error)) from error
+
+
+def explain(error: ValidationError) -> str:
+    """A pydantic error in one line: "--steps 0: Input should be greater than or equal to 1; ..."."""
+    parts = []
+    for item in error.errors(include_url=False):
+        message = item["msg"].removeprefix("Value error, ")
+        name = str(item["loc"][0]) if item["loc"] else ""
+        parts.append(f"{flag(name)} {item['input']}: {message}" if name else message)
+    return "; ".join(parts)
+
+
+def _argument(annotation: Any) -> dict[str, Any]:
+    """Field annotation -> the keywords of add_argument that read it. Checks of the range are left to pydantic."""
+    kind, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if kind in (typing.Union, types.UnionType):
+        inner = [_argument(a) for a in arguments if a is not type(None)]
+        read = [i["type"] for i in inner if "type" in i]
+        choices = [c for i in inner for c in i.get("choices", ())]
+        if len(inner) == 1 and "type" not in inner[0] and not choices:
+            return inner[0]
+        optional = type(None) in arguments
+        return {"type": lambda text: _first_that_reads(text, read, choices, optional), "metavar": "VALUE"}
+    if annotation is bool:
+        return {"action": argparse.BooleanOptionalAction}
+    if kind is Literal:
+        return {"type": _reader(arguments), "choices": list(arguments)}
+    if kind in (tuple, list):
+        inner = _argument(arguments[0])
+        return {"nargs": "*", **inner}
+    if annotation in (int, float):
+        return {"type": annotation, "metavar": "N" if annotation is int else "X"}
+    return {"type": str, "metavar": "TEXT"}
+
+
+def _reader(choices: tuple) -> type:
+    return type(choices[0]) if len({type(c) for c in choices}) == 1 else str
+
+
+def _first_that_reads(text: str, readers: list, choices: list, optional: bool) -> Any:
+    if text in map(str, choices):
+        return next(c for c in choices if str(c) == text)
+    if optional and text.lower() == "none":
+        return None
+    for read in readers:
+        try:
+            return read(text)
+        except ValueError:
+            continue
+    raise argparse.ArgumentTypeError(f'"{text}" is not a valid value')
+
+
+def _help(field: FieldInfo) -> str:
+    bounds = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
+    limits = [
+        f"{words} {getattr(rule, key)}"
+        for key, words in bounds.items()
+        for rule in field.metadata
+        if getattr(rule, key, None) is not None
+    ]
+    default = field.get_default(call_default_factory=True)
+    text = (field.description or "").rstrip(".")
+    extra = [*limits, f"default: {_show(default)}"]
+    return f"{text} ({', '.join(extra)})".replace("%", "%%").strip()
+
+
+def _show(value: Any) -> str:
+    if isinstance(value, (tuple, list)):
+        return " ".join(map(str, value)) or "nothing"
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return f"{value:g}" if isinstance(value, float) else str(value)
