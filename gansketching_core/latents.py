@@ -20,6 +20,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from . import draws
+from .checkpoints import atomic_write
 from .metrics import chamfer
 from .stylegan2 import GanModel
 
@@ -300,8 +301,6 @@ def style_mix(model: GanModel, base: Latents, styles: Latents, first: int = 0, l
 
 def save_latents(latents: Latents, path: str | Path) -> None:
     """Writes a .safetensors file."""
-    from .checkpoints import atomic_write
-
     tensors = {"latents": latents.data, "labels": latents.labels}
     tensors = {name: tensor.cpu().contiguous() for name, tensor in tensors.items() if tensor is not None}
     metadata = {"kind": "gansketching latents", "space": latents.space}
