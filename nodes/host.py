@@ -14,6 +14,8 @@ models in the working directory. Folders are looked up at every call, so they ca
 from __future__ import annotations
 
 import contextlib
+import copy
+import dataclasses
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -22,6 +24,9 @@ from typing import Any
 
 import torch
 from PIL import Image
+from torch import nn
+
+from ..gansketching_core.stylegan2 import GanModel
 
 IN_COMFYUI = "folder_paths" in sys.modules and "comfy.model_management" in sys.modules
 
@@ -115,6 +120,18 @@ def borrowed_device(gigabytes: float) -> Iterator[torch.device]:
             comfy.model_management.soft_empty_cache()
         elif chosen.type == "cuda":
             torch.cuda.empty_cache()
+
+
+def on_device(network: nn.Module, where: torch.device) -> nn.Module:
+    """The network itself if it is there, else a copy: what other nodes hold stays where it is."""
+    here = next(network.parameters(), None)
+    return network if here is None or here.device == where else copy.deepcopy(network).to(where)
+
+
+def model_on_device(model: GanModel, where: torch.device) -> GanModel:
+    discriminator = None if model.discriminator is None else on_device(model.discriminator, where)
+    moved = {"generator": on_device(model.generator, where), "discriminator": discriminator}
+    return dataclasses.replace(model, **moved, w_mean=model.w_mean.to(where))
 
 
 @contextlib.contextmanager

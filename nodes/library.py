@@ -1,0 +1,147 @@
+"""The files that nodes list: generators, sketchers and folders of drawings. Names come from these lists, never paths.
+
+A plain name is a file of ComfyUI's models folder (or a folder of its input); "name [output]" was saved by this pack;
+"name [bundled]" comes with it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from ..gansketching_core import checkpoints
+from ..gansketching_core.images import IMAGE_ENDINGS
+from ..gansketching_core.stylegan2 import GanModel
+from . import host
+
+ROOT = Path(__file__).resolve().parent.parent
+MODEL_FILES = frozenset({".safetensors", ".pt", ".pth", ".pkl"})
+RESULTS, RUNS = "gansketching", "runs"  # output/gansketching/<name>.safetensors and output/gansketching/runs/<key>/
+
+host.register_models("stylegan", MODEL_FILES)
+host.register_models("photosketch", MODEL_FILES)
+
+_base_hashes: dict[str, str] = {}
+
+
+def results_folder() -> Path:
+    return host.folder("output") / RESULTS
+
+
+def runs_folder() -> Path:
+    return results_folder() / RUNS
+
+
+# ------------------------------------------------------------------------------------------------------------- lists
+
+
+def generators() -> dict[str, Path]:
+    """Generators and customised models by listed name."""
+    saved = host.files_below(results_folder(), MODEL_FILES, exclude=[RUNS])
+    bundled = {name: path for name, path in _bundled_weights().items() if not name.startswith("sketcher")}
+    return host.model_files("stylegan") | _tagged(saved, "output") | _tagged(bundled, "bundled")
+
+
+def sketchers() -> dict[str, Path]:
+    """PhotoSketch networks by listed name."""
+    bundled = {name: path for name, path in _bundled_weights().items() if name.startswith("sketcher")}
+    return _tagged(bundled, "bundled") | host.model_files("photosketch")
+
+
+def drawings() -> dict[str, Path]:
+    """Folders that contain pictures, by listed name: those of ComfyUI's input, then the bundled samples."""
+    return _picture_folders(host.folder("input")) | _tagged(_picture_folders(ROOT / "samples" / "sketches"), "bundled")
+
+
+def _bundled_weights() -> dict[str, Path]:
+    return host.files_below(ROOT / "weights", MODEL_FILES)
+
+
+def _tagged(files: dict[str, Path], tag: str) -> dict[str, Path]:
+    return {f"{name} [{tag}]": path for name, path in files.items()}
+
+
+def _picture_folders(root: Path) -> dict[str, Path]:
+    pictures = host.files_below(root, IMAGE_ENDINGS)
+    names = sorted({str(Path(name).parent.as_posix()) for name in pictures} - {"."})
+    return {name: root / name for name in names}
+
+
+def pick(files: dict[str, Path], name: str) -> Path:
+    """The file or folder listed as `name`."""
+    if name not in files:
+        known = ", ".join(files) or "the list is empty"
+        raise ValueError(f'"{name}" is not in the list any more; choose one of: {known}')
+    return files[name]
+
+
+def listed(files: dict[str, Path], name: str | None, remedy: str) -> bool | str:
+    """For VALIDATE_INPUTS: True, or what to do about a name that is not listed. None: the name comes by a link."""
+    return True if name is None or name in files else f'"{name}" was not found. {remedy}'
+
+
+def fingerprint(path: Path) -> str:
+    """Changes when a file, or any file in a folder, changes."""
+    files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+    stats = [(str(file.relative_to(path)), file.stat()) for file in files]
+    return hashlib.sha256(repr([(n, s.st_size, s.st_mtime_ns) for n, s in stats]).encode()).hexdigest()
+
+
+# ----------------------------------------------------------------------------------------------------------- loading
+
+
+def load_generator(path: Path) -> GanModel:
+    """A model from its file; a customised one together with the base it was made from, searched among those listed."""
+    about = checkpoints.describe(path)
+    if about["kind"] != "customised model":
+        return checkpoints.load_model(path)
+    return checkpoints.load_customised(path, _find_base(path, about))
+
+
+def _find_base(delta: Path, about: dict[str, str]) -> GanModel:
+    """The listed model whose weights have the hash that a customised model names. Its namesakes are tried first."""
+    wanted = about["base hash"]
+    candidates = [path for path in generators().values() if path != delta]
+    for path in sorted(candidates, key=lambda path: path.stem != about.get("base")):
+        key = f"{path}:{fingerprint(path)}"
+        if _base_hashes.get(key, wanted) != wanted:
+            continue
+        model = _full_model(path)
+        _base_hashes[key] = model.base_hash if model else ""
+        if _base_hashes[key] == wanted:
+            return model
+    raise ValueError(
+        f'{delta.name} was customised from the model "{about.get("base", "unknown")}" (hash {wanted[:12]}), which is '
+        "not among the listed models. Put that model into models/stylegan and run again."
+    )
+
+
+def _full_model(path: Path) -> GanModel | None:
+    """The model in a file, or None where it is a customised one or can't be read."""
+    try:
+        return checkpoints.load_model(path)
+    except (ValueError, OSError):
+        return None
+
+
+# ------------------------------------------------------------------------------------------------------------ saving
+
+
+def new_result(name: str) -> Path:
+    """A file in output/gansketching that does not exist yet: name_00001.safetensors ...
+
+    name: may have folders. Characters that some file system refuses become "_", and no name leads out of the folder.
+    """
+    parts = [_plain(part) for part in re.split(r"[/\\]", name)]
+    parts = [part for part in parts if part] or ["customised"]
+    folder = results_folder().joinpath(*parts[:-1])
+    taken = re.compile(rf"{re.escape(parts[-1])}_(\d+)\.safetensors", re.IGNORECASE)
+    files: Iterable[Path] = folder.iterdir() if folder.is_dir() else ()
+    count = max((int(found[1]) for file in files if (found := taken.fullmatch(file.name))), default=0)
+    return folder / f"{parts[-1]}_{count + 1:05}.safetensors"
+
+
+def _plain(part: str) -> str:
+    return re.sub(r'[<>:"|?*\x00-\x1f%]', "_", part).strip(". ")[:100]

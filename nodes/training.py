@@ -1,0 +1,176 @@
+"""Fine-tuning: options, and the node that customises a model with sketches."""
+
+from __future__ import annotations
+
+import time
+
+from PIL import Image
+from torch import Tensor
+
+from ..gansketching_core import images as image_tools
+from ..gansketching_core.augment import parse_policy
+from ..gansketching_core.finetune import PRESETS, FinetuneConfig, SketchFinetuner, StepReport
+from ..gansketching_core.latents import render, sample_z
+from ..gansketching_core.runs import RunResult, customise
+from ..gansketching_core.stylegan2 import GanModel
+from . import host, library, pictures, widgets
+
+PREVIEW_COUNT = 6  # samples shown before and after
+PREVIEW_SEED = 0
+PREVIEW_EVERY = 1.5  # seconds between live previews, at least
+PREVIEW_SHARE = 0.06  # of the time that live previews may take
+
+
+class FineTuneOptions:
+    DISPLAY_NAME = "Fine-tune Options"
+    CATEGORY = "GANSketching/training"
+    DESCRIPTION = "Settings of Fine-tune Mapping: a preset, and what should differ from it."
+    SEARCH_ALIASES = ("training settings", "hyperparameters", "learning rate", "steps")
+    RETURN_TYPES = ("GANSKETCHING_OPTIONS",)
+    RETURN_NAMES = ("options",)
+    OUTPUT_TOOLTIPS = ("Settings for Fine-tune Mapping.",)
+    FUNCTION = "choose"
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        presets = {name: FinetuneConfig.preset(name) for name in PRESETS}
+        tooltip = "fast: a good result in a few hundred steps. paper: the settings of the publication, days on a CPU."
+        choice = (list(presets), {"default": "fast", "tooltip": tooltip})
+        return {"required": {"preset": choice, **widgets.overrides(presets, skip=["seed"])}}
+
+    @classmethod
+    def VALIDATE_INPUTS(cls, augmentation):
+        try:
+            parse_policy("" if augmentation in (None, widgets.AS_PRESET) else augmentation)
+        except ValueError as error:
+            return str(error)
+        return True
+
+    def choose(self, preset, **values):
+        return (widgets.build(FinetuneConfig.preset, preset, **widgets.overridden(values)),)
+
+
+class FineTuneMapping:
+    DISPLAY_NAME = "Fine-tune Mapping"
+    CATEGORY = "GANSketching/training"
+    DESCRIPTION = (
+        "Customises a generator so that the shapes it makes follow your sketches, while colours and textures stay. "
+        "Can be cancelled at any time and goes on from there; with unchanged inputs the finished model returns at once."
+    )
+    SEARCH_ALIASES = ("train", "customise", "customize", "sketch your own gan", "finetune", "fit")
+    RETURN_TYPES = ("GANSKETCHING_MODEL", "IMAGE", "IMAGE", "STRING")
+    RETURN_NAMES = ("model", "preview", "losses", "report")
+    OUTPUT_TOOLTIPS = (
+        "The customised model. The model that came in is unchanged.",
+        "Sketches, and the same samples of the original and the customised model.",
+        "Curves of the losses. G: how far the model is from fooling a discriminator; D: how far that is from right.",
+        "What was done, in words.",
+    )
+    FUNCTION = "finetune"
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        seed = "Decides the random draws of the training. Another seed trains again."
+        photos = "Photos like those the model was trained on, to keep its look. Without any, its own samples serve."
+        options = "From Fine-tune Options. Without, the fast preset."
+        return {
+            "required": {
+                "model": ("GANSKETCHING_MODEL", {"tooltip": "The generator to start from. It is not changed."}),
+                "sketches": ("IMAGE,MASK", {"tooltip": "One or more drawings of the wanted shape, black on white."}),
+                "photosketch": ("GANSKETCHING_PHOTOSKETCH", {"tooltip": "Draws the model's images as sketches."}),
+                "seed": widgets.seed(changes=False, tooltip=seed),
+            },
+            "optional": {
+                "images": ("IMAGE", {"tooltip": photos}),
+                "options": ("GANSKETCHING_OPTIONS", {"tooltip": options}),
+            },
+        }
+
+    def finetune(self, model, sketches, photosketch, seed, images=None, options=None):
+        config = (options or FinetuneConfig()).model_copy(update={"seed": seed})
+        size = model.config.resolution
+        with host.training_mode(), host.borrowed_device(size / 64) as device:
+            drawings = image_tools.prepare_sketches(sketches.clone(), size)
+            photos = None if images is None else image_tools.ImageSet(images.clone(), size)
+            base = host.model_on_device(model, device)
+            watcher = Watcher(base, config)
+            result = customise(
+                base,
+                drawings,
+                photosketch,
+                config,
+                images=photos,
+                folder=library.runs_folder(),
+                on_step=watcher,
+                poll=host.poll,
+            )
+            preview = watcher.grid(result.model, image_tools.to_comfy(drawings))
+            customised = host.model_on_device(result.model, model.w_mean.device)
+        return customised, pictures.to_image(preview), loss_plot(result.history), report(result, config, watcher)
+
+
+class Watcher:
+    """Follows a training: progress bar and, now and then, the same few samples before and after."""
+
+    def __init__(self, base: GanModel, config: FinetuneConfig):
+        self.progress = host.Progress(config.steps)
+        labels = config.class_index if base.config.class_count else None
+        self.latents = sample_z(base, PREVIEW_COUNT, PREVIEW_SEED, labels)
+        self.before = self._samples(base)
+        self.first_step: int | None = None
+        self._due = 0.0
+
+    def __call__(self, step: StepReport, tuner: SketchFinetuner) -> None:
+        if self.first_step is None:
+            self.first_step = step.step
+        started, picture = time.perf_counter(), None
+        if started >= self._due:
+            picture = self.grid(tuner.result())
+            spent = time.perf_counter() - started
+            self._due = started + max(PREVIEW_EVERY, spent / PREVIEW_SHARE)
+        self.progress.update(step.step + 1, picture)
+
+    def grid(self, model: GanModel, sketches: Tensor | None = None) -> Image.Image:
+        """Rows: some of the sketches, samples of the original, the same samples of `model`."""
+        parts = [("original", self.before), ("customised", self._samples(model))]
+        if sketches is not None:
+            parts.insert(0, ("sketches", sketches[:PREVIEW_COUNT]))
+        return pictures.labelled(parts, columns=PREVIEW_COUNT, across=False)
+
+    def _samples(self, model: GanModel) -> Tensor:
+        return image_tools.to_comfy(render(model, self.latents))
+
+
+def loss_plot(history: list[StepReport]) -> Tensor:
+    """Adversarial losses over the steps -> IMAGE [1,H,W,3]."""
+    series: dict[str, list[tuple[int, float]]] = {}
+    for step in history:
+        totals: dict[str, float] = {}
+        for name, value in step.losses.items():
+            if name[:2] in ("D ", "G "):
+                curve = name.removesuffix(" fake").removesuffix(" real")
+                totals[curve] = totals.get(curve, 0.0) + value
+        for name, value in totals.items():
+            series.setdefault(name, []).append((step.step, value))
+    return pictures.to_image(pictures.loss_plot(series))
+
+
+def report(result: RunResult, config: FinetuneConfig, watcher: Watcher) -> str:
+    """What was done, in a few lines."""
+    if result.from_cache:
+        how = "Nothing has changed since this model was trained: loaded from disk, no training needed."
+    elif watcher.first_step:
+        how = f"Went on from step {watcher.first_step} of an earlier, unfinished training."
+    else:
+        how = "Trained from the start."
+    chosen = config.model_dump(exclude_defaults=True)
+    settings = ", ".join(f"{name} {value}" for name, value in chosen.items()) or "the fast preset"
+    seconds = sum(step.seconds for step in result.history)
+    return "\n".join(
+        [
+            f"{result.model.name}: {config.steps} steps, {seconds:.0f} s of training.",
+            how,
+            f"Options: {settings}.",
+            f"Kept in output/{library.RESULTS}/{library.RUNS}/{result.key}.",
+        ]
+    )
