@@ -12,6 +12,7 @@ import logging
 import sys
 import traceback
 from importlib import metadata
+from typing import NoReturn
 
 # command -> (module, function, one line of help). Modules are imported when needed: --help must not wait for torch.
 COMMANDS: dict[str, tuple[str, str, str]] = {
@@ -27,21 +28,22 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
 }
 
 
+class Parser(argparse.ArgumentParser):
+    """Says in one line what is wrong, without the usage of a dozen lines."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ValueError(f"{message} (see {self.prog} --help)")
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run one command. -> 0, 2 for a mistake of the user's, 1 for any other error, 130 after Ctrl-C."""
     argv = list(sys.argv[1:] if argv is None else argv)
-    if not argv or argv[0].startswith("-") or argv[0] not in COMMANDS:
-        return _top_level(argv)
-    name, rest = argv[0], argv[1:]
-    debug = "--debug" in rest
-    logging.basicConfig(level=logging.DEBUG if debug else logging.INFO, format="%(message)s")
-    logging.getLogger("PIL").setLevel(logging.WARNING)
-    module, function, _ = COMMANDS[name]
+    debug = "--debug" in argv
     try:
-        command = getattr(importlib.import_module(f".{module}", __package__), function)
-        parser = argparse.ArgumentParser(prog=f"gansketching {name}", description=command.__doc__)
-        parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
-        command(parser, rest)
+        if not argv or argv[0] not in COMMANDS:
+            _top_level(argv)
+        else:
+            _run(argv[0], argv[1:])
         return 0
     except KeyboardInterrupt:
         return _stop(debug, 130, "stopped")
@@ -52,6 +54,15 @@ def main(argv: list[str] | None = None) -> int:
         return _stop(debug, 1, f"error: {detail} (--debug shows where)")
 
 
+def _run(name: str, argv: list[str]) -> None:
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    module, function, _ = COMMANDS[name]
+    command = getattr(importlib.import_module(f".{module}", __package__), function)
+    parser = Parser(prog=f"gansketching {name}", description=command.__doc__)
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    command(parser, argv)
+
+
 def _stop(debug: bool, code: int, message: str) -> int:
     if debug:
         traceback.print_exc()
@@ -59,10 +70,10 @@ def _stop(debug: bool, code: int, message: str) -> int:
     return code
 
 
-def _top_level(argv: list[str]) -> int:
+def _top_level(argv: list[str]) -> None:
     width = max(map(len, COMMANDS)) + 2
     commands = "\n".join(f"  {name:<{width}}{line}" for name, (_, _, line) in COMMANDS.items())
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="gansketching",
         description="Customise a StyleGAN2 with hand-drawn sketches.",
         epilog=f"commands:\n{commands}\n\ngansketching COMMAND --help shows the options of one.",
@@ -70,11 +81,9 @@ def _top_level(argv: list[str]) -> int:
     )
     parser.add_argument("command", metavar="COMMAND", choices=COMMANDS, help="what to do")
     parser.add_argument("--version", action="version", version=f"gansketching {_version()}")
-    if not argv:
-        parser.print_help()
-        return 2
-    parser.parse_args(argv)
-    return 2
+    if argv:
+        parser.parse_args(argv)
+    parser.print_help()
 
 
 def _version() -> str:

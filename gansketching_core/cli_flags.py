@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import types
 import typing
-from collections.abc import Collection
 from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -19,14 +18,13 @@ def flag(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
-def add_flags(parser: argparse.ArgumentParser, config: type[BaseModel], *, skip: Collection[str] = ()) -> None:
-    """One flag per field of `config` but those in `skip`. Only flags that the user gives appear in the namespace."""
-    group = parser.add_argument_group(f"options ({config.__name__})")
+def add_flags(parser: argparse.ArgumentParser, config: type[BaseModel], title: str) -> None:
+    """A group with one flag per field of `config`. Only those that the user gives appear in the namespace."""
+    group = parser.add_argument_group(title)
     for name, field in config.model_fields.items():
-        if name not in skip:
-            group.add_argument(
-                flag(name), dest=name, default=argparse.SUPPRESS, help=_help(field), **_argument(field.annotation)
-            )
+        group.add_argument(
+            flag(name), dest=name, default=argparse.SUPPRESS, help=_help(field), **_argument(field.annotation)
+        )
 
 
 def read_flags(args: argparse.Namespace, config: type[BaseModel]) -> dict[str, Any]:
@@ -95,7 +93,7 @@ def _first_that_reads(text: str, readers: list, choices: list, optional: bool) -
 def _help(field: FieldInfo) -> str:
     bounds = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
     limits = [
-        f"{words} {getattr(rule, key)}"
+        f"{words} {_show(getattr(rule, key))}"
         for key, words in bounds.items()
         for rule in field.metadata
         if getattr(rule, key, None) is not None

@@ -12,6 +12,7 @@ from types import ModuleType
 
 from tqdm import tqdm
 
+from .cli_interrupt import interruptible
 from .cli_pack import find_file, load_pack
 
 
@@ -52,9 +53,10 @@ def run(parser: ArgumentParser, argv: list[str]) -> None:
 def _execute(headless: ModuleType, host: ModuleType, prompt: dict, registry: dict) -> None:
     """Run with one progress bar a node; whatever happens, say which files exist."""
     report, bars = headless.Report(), _Bars()
-    host.set_hooks(progress=bars.progress)
     try:
-        headless.run(prompt, registry, on_node=bars.start, report=report)
+        with interruptible() as poll:
+            host.set_hooks(progress=bars.progress, poll=poll)
+            headless.run(prompt, registry, on_node=bars.start, report=report)
     except KeyboardInterrupt:
         bars.close()
         print(
@@ -103,5 +105,4 @@ def _list(headless: ModuleType, prompt: dict) -> None:
     for key in prompt:
         print(headless.name_of(prompt, key))
         for name, value in prompt[key]["inputs"].items():
-            shown = f"<- node {value[0]}" if isinstance(value, list) and len(value) == 2 else json.dumps(value)
-            print(f"    {name} = {shown}" if not isinstance(value, list) else f"    {name} {shown}")
+            print(f"    {name} " + (f"<- node {value[0]}" if isinstance(value, list) else f"= {json.dumps(value)}"))

@@ -365,6 +365,7 @@ def run(
     order = _order(prompt, [k for k in prompt if getattr(registry[prompt[k]["class_type"]], "OUTPUT_NODE", False)])
     results: dict[str, list[list[Any]]] = {}
     for number, key in enumerate(order):
+        host.poll()
         if on_node is not None:
             on_node(title(prompt, key), number, len(order))
         try:

@@ -1,0 +1,149 @@
+"""Commands that train from scratch or measure: pretrain, pretrain-sketcher, bench."""
+
+from __future__ import annotations
+
+import sys
+import time
+from argparse import ArgumentParser, BooleanOptionalAction, Namespace
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from . import checkpoints, images, latents
+from .cli_flags import add_flags, build, read_flags
+from .cli_interrupt import interruptible
+from .cli_models import add_device, device_of
+from .pretrain import PretrainConfig, Pretrainer
+from .pretrain_sketcher import SketcherConfig, train_sketcher
+
+CHECKPOINT_SECONDS = 120.0
+
+
+# ---------------------------------------------------------------------------------------------------------- pretrain
+
+
+def pretrain(parser: ArgumentParser, argv: list[str]) -> None:
+    """Train a StyleGAN2 from scratch on your own pictures: a base model that sketches can customise. Ctrl-C keeps what
+    has been trained; the same command goes on from there."""
+    parser.add_argument("pictures", type=Path, help="folder or zip of pictures")
+    parser.add_argument(
+        "--output", type=Path, default=Path("model.safetensors"), metavar="FILE", help="(default: model.safetensors)"
+    )
+    parser.add_argument("--name", help="the model's name (default: that of the file)")
+    parser.add_argument("--licence", default="", help="licence of the pictures and the model, kept in the file")
+    parser.add_argument("--balance", action="store_true", help="draw from every folder (class) equally often")
+    parser.add_argument("--hold-out", action="store_true", help="leave out every tenth picture, for evaluation")
+    parser.add_argument(
+        "--dtype", choices=["float32", "float16"], default="float16", help="of the file (default: float16)"
+    )
+    parser.add_argument("--resume", action=BooleanOptionalAction, default=True, help="go on with an unfinished run")
+    add_device(parser)
+    add_flags(parser, PretrainConfig, "training")
+    args = parser.parse_args(argv)
+
+    config = build(PretrainConfig, **read_flags(args, PretrainConfig))
+    if args.output.suffix != ".safetensors":
+        raise ValueError(f"--output {args.output}: models are written as .safetensors")
+    names = images.image_names(args.pictures)
+    names = images.hold_out(names)[0] if args.hold_out else names
+    pictures = images.ImageSet(args.pictures, 2 * config.resolution, names=names)
+    weights = _balanced(pictures.classes) if args.balance else None
+    trainer = Pretrainer(pictures.data, config, weights=weights, device=device_of(args))
+    _train(trainer, args)
+    model = trainer.result(args.name or args.output.stem)
+    about = {"training": config.model_dump_json(), "pictures": str(len(pictures)), "licence": args.licence}
+    dtype = getattr(torch, args.dtype)
+    checkpoints.save_model(model, args.output, dtype=dtype, metadata={k: v for k, v in about.items() if v})
+    _state_file(args).unlink(missing_ok=True)
+    print(f"{args.output} ({args.output.stat().st_size / 1e6:.1f} MB)\n{args.output.with_suffix('.png')} (samples)")
+
+
+def _balanced(classes: list[str]) -> torch.Tensor:
+    """Sampling weights [N] that make all classes equally likely."""
+    counts = {name: classes.count(name) for name in set(classes)}
+    return torch.tensor([1 / counts[name] for name in classes])
+
+
+def _state_file(args: Namespace) -> Path:
+    return args.output.with_name(args.output.name + ".state.pt")
+
+
+def _train(trainer: Pretrainer, args: Namespace) -> None:
+    """The training loop, with checkpoints and pictures of a fixed set of latents beside the output."""
+    saved_state = _state_file(args)
+    if args.resume and saved_state.exists():
+        trainer.load_state_dict(torch.load(saved_state, map_location="cpu", weights_only=True))
+        print(f"going on after step {trainer.steps_done}", file=sys.stderr)
+
+    def keep() -> None:
+        checkpoints.atomic_write(saved_state, lambda path: torch.save(trainer.state_dict(), path))
+        model = trainer.result()
+        x = latents.render(model, latents.sample_z(model, 32))
+        images.save_png(images.grid(x, 8), args.output.with_suffix(".png"))
+
+    kept = time.monotonic()
+    bar = tqdm(total=trainer.steps_total, initial=trainer.steps_done, desc="pretrain", unit="step", dynamic_ncols=True)
+    try:
+        with bar, interruptible() as poll:
+            while trainer.steps_done < trainer.steps_total:
+                report = trainer.step()
+                bar.set_postfix({name: f"{value:.2f}" for name, value in report.losses.items()})
+                bar.update()
+                poll()
+                if time.monotonic() - kept > CHECKPOINT_SECONDS:
+                    keep()
+                    kept = time.monotonic()
+    except KeyboardInterrupt:
+        keep()
+        print(f"Stopped after {trainer.steps_done} steps: the same command goes on.", file=sys.stderr)
+        raise
+    keep()
+
+
+# ------------------------------------------------------------------------------------------------- pretrain-sketcher
+
+
+def pretrain_sketcher(parser: ArgumentParser, argv: list[str]) -> None:
+    """Train a small photo-to-sketch network on photos of single objects on white. Ctrl-C keeps what has been trained;
+    the same command goes on from there."""
+    parser.add_argument("photos", type=Path, help="folder or zip of photos on white")
+    parser.add_argument("--pairs", type=Path, metavar="FILE", help=".npz with `photo` and `sketch` (bytes)")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=Path("sketcher.safetensors"),
+        metavar="FILE",
+        help="(default: sketcher.safetensors)",
+    )
+    parser.add_argument("--resume", action=BooleanOptionalAction, default=True, help="go on with an unfinished run")
+    add_device(parser)
+    add_flags(parser, SketcherConfig, "training")
+    args = parser.parse_args(argv)
+
+    config = build(SketcherConfig, **read_flags(args, SketcherConfig))
+    bar = tqdm(total=config.steps, desc="pretrain-sketcher", unit="step", dynamic_ncols=True)
+    with bar, interruptible() as poll:
+
+        def on_step(done: int, losses: dict[str, float]) -> None:
+            poll()
+            bar.set_postfix({name: f"{value:.3f}" for name, value in losses.items()})
+            if bar.n == 0 and done > 1:
+                bar.initial = bar.n = done - 1
+            bar.update(done - bar.n)
+
+        try:
+            train_sketcher(
+                config,
+                args.photos,
+                args.pairs,
+                args.output,
+                on_step=on_step,
+                resume=args.resume,
+                device=str(device_of(args)),
+            )
+        except KeyboardInterrupt:
+            bar.close()
+            print(f"Stopped after {bar.n} steps: the same command goes on.", file=sys.stderr)
+            raise
+    print(f"{args.output} ({args.output.stat().st_size / 1e6:.1f} MB)")
