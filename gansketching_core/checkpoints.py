@@ -11,9 +11,10 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+import logging
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
@@ -24,8 +25,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as safetensors_bytes
 from torch import Tensor, nn
 
+from .foreign import Networks, WrongKindError, read_networks, read_photosketch
+from .layouts import Weights, compare_names, state_dict_kind
 from .photosketch import PhotoSketch
+from .pickles import container
 from .stylegan2 import Discriminator, GanConfig, GanModel, Generator
+
+logger = logging.getLogger(__name__)
 
 FORMAT, FORMAT_VERSION = "gansketching", "1"
 _OWN_KEYS = {"format", "format_version", "kind", "config", "name", "weights_hash", "base_hash"}
@@ -185,6 +191,8 @@ def _about(path: Path) -> Iterator[None]:
         raise ValueError(f"{path.name}: this network is of a shape that is not supported: {reasons}") from None
     except ValueError as error:
         raise ValueError(f"{path.name}: {error}") from error
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError) as error:
+        raise ValueError(f"{path.name}: the file is damaged: {type(error).__name__}: {error}") from error
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -200,18 +208,9 @@ def _check_own(metadata: Mapping[str, str], wanted: str) -> None:
     """Is this file of ours, and of the wanted kind? Says what it is where it is not."""
     version, kind = metadata.get("format_version", ""), metadata.get("kind", "")
     if version != FORMAT_VERSION:
-        raise ValueError(
-            f'this is format version "{version}" of this software, which reads "{FORMAT_VERSION}"; update it'
-        )
+        raise ValueError(f'the file has format version "{version}"; this software reads "{FORMAT_VERSION}", update it')
     if kind != wanted:
-        raise ValueError(_WRONG_KIND.get(kind, f'this is a file of unknown kind "{kind}"'))
-
-
-_WRONG_KIND = {
-    "model": "this is a whole generator, not what is asked for here; load it as a generator",
-    "customised": "this is a customised model: it holds only what changed; load its base model first, then this on it",
-    "photosketch": "this is a PhotoSketch network (photo to drawing), not a generator; load it as a sketcher",
-}
+        raise WrongKindError(kind, wanted)
 
 
 def _fill(build: Callable[[], nn.Module], weights: Mapping[str, Tensor], what: str) -> nn.Module:
@@ -220,7 +219,7 @@ def _fill(build: Callable[[], nn.Module], weights: Mapping[str, Tensor], what: s
     with torch.device("meta"):
         net = build()
     expected = net.state_dict()
-    _compare_names(expected, weights, what)
+    compare_names(expected, weights, what)
     for name, value in expected.items():
         if value.shape != weights[name].shape:
             shapes = f"shape {tuple(weights[name].shape)} where {tuple(value.shape)} is expected"
@@ -232,30 +231,8 @@ def _fill(build: Callable[[], nn.Module], weights: Mapping[str, Tensor], what: s
     return net.eval().requires_grad_(False)
 
 
-def _compare_names(expected: Iterable[str], found: Iterable[str], what: str) -> None:
-    expected, found = set(expected), set(found)
-    for names, problem in ((expected - found, "lacks"), (found - expected, "has no place for")):
-        if names:
-            some = ", ".join(sorted(names)[:4]) + (", ..." if len(names) > 4 else "")
-            raise ValueError(f"{what} {problem} {len(names)} tensors ({some}); the file is damaged or of another kind")
-
-
 def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
-
-
-def _own_model(tensors: dict[str, Tensor], metadata: dict[str, str]) -> GanModel:
-    _check_own(metadata, "model")
-    config = GanConfig.model_validate_json(metadata.get("config", ""))
-    generator = _fill(lambda: Generator(config), _part(tensors, "generator."), "the generator")
-    discriminator = None
-    if weights := _part(tensors, "discriminator."):
-        discriminator = _fill(lambda: Discriminator(config), weights, "the discriminator")
-    model = GanModel(generator, discriminator, config, _w_mean(tensors.get("w_mean"), generator))
-    model.base_hash = weights_hash(model)
-    if metadata.get("weights_hash", model.base_hash) != model.base_hash:
-        raise ValueError("the weights do not have the checksum noted in the file; it is damaged, download it again")
-    return _describe_as(model, metadata)
 
 
 def _w_mean(value: Tensor | None, generator: Generator) -> Tensor:
@@ -266,12 +243,6 @@ def _w_mean(value: Tensor | None, generator: Generator) -> Tensor:
     return _cast({"w_mean": value.reshape(-1)}, torch.float32)["w_mean"]
 
 
-def _describe_as(model: GanModel, metadata: Mapping[str, str]) -> GanModel:
-    model.name = metadata.get("name", model.name)
-    model.metadata = {name: value for name, value in metadata.items() if name not in _OWN_KEYS}
-    return model
-
-
 def load_model(path: str | Path) -> GanModel:
     """A whole generator from any supported file: eval mode, float32, no gradients, on the CPU.
 
@@ -279,53 +250,99 @@ def load_model(path: str | Path) -> GanModel:
     """
     path = _existing(path)
     with _about(path):
+        if container(path) != "safetensors":
+            return _foreign_model(read_networks(path), path)
         tensors, metadata = _read_safetensors(path)
-        return _own_model(tensors, metadata)
+        if metadata.get("format") == FORMAT:
+            return _own_model(tensors, metadata, path.stem)
+        return _foreign_model(read_networks(path, tensors), path)
+
+
+def _own_model(tensors: dict[str, Tensor], metadata: dict[str, str], name: str) -> GanModel:
+    _check_own(metadata, "model")
+    networks = Networks(
+        Weights(_part(tensors, "generator.")),
+        Weights(found) if (found := _part(tensors, "discriminator.")) else None,
+        json.loads(metadata.get("config", "{}")),
+        tensors.get("w_mean"),
+    )
+    model = _assemble(networks, metadata.get("name", name))
+    if metadata.get("weights_hash", model.base_hash) != model.base_hash:
+        raise ValueError("the weights do not have the checksum noted in the file; it is damaged, download it again")
+    model.metadata = _others(metadata)
+    return model
+
+
+def _foreign_model(networks: Networks, path: Path) -> GanModel:
+    if note := networks.metadata.get("discriminator", ""):
+        logger.info("%s: discriminator %s", path.name, note)
+    usual = path.stem.lower() in ("netg", "g", "g_ema", "model") or path.stem.endswith("_net_G")
+    return _assemble(networks, path.absolute().parent.name if usual else path.stem)
+
+
+def _assemble(networks: Networks, name: str) -> GanModel:
+    config = GanConfig.model_validate(networks.fields)
+    generator = _fill(lambda: Generator(config), networks.generator.tensors, "the generator")
+    discriminator = None
+    if networks.discriminator is not None:
+        discriminator = _fill(lambda: Discriminator(config), networks.discriminator.tensors, "the discriminator")
+    w_mean = _w_mean(networks.w_mean, generator)
+    model = GanModel(generator, discriminator, config, w_mean, name, metadata=networks.metadata)
+    model.base_hash = weights_hash(model)
+    return model
+
+
+def _others(metadata: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in metadata.items() if name not in _OWN_KEYS}
 
 
 def load_customised(path: str | Path, base: GanModel) -> GanModel:
     """A copy of `base`, which must be the model it was made from, with the changes that save_customised wrote."""
     path = _existing(path)
     with _about(path):
+        if container(path) != "safetensors":
+            raise ValueError("customised models are .safetensors files; load this one as a model")
         tensors, metadata = _read_safetensors(path)
+        if metadata.get("format") != FORMAT:
+            raise WrongKindError(state_dict_kind(tensors), "customised")
         _check_own(metadata, "customised")
-        moves, wanted = metadata.get("moves", ""), metadata.get("base_hash", "")
-        # Whoever else was customised from the same weights serves as well, if its whole mapping network is replaced.
+        name, moves, wanted = (metadata.get(key, "") for key in ("name", "moves", "base_hash"))
+        # A model customised from the same weights will do as well, if its whole mapping network is replaced.
         if wanted != weights_hash(base) and not (moves == "mapping" and wanted == base.base_hash):
             origin = metadata.get("base_name", "another model")
             raise ValueError(
-                f'"{metadata.get("name", path.stem)}" was made from "{origin}" (weights {wanted[:12]}), not from '
-                f'"{base.name}" (weights {base.base_hash[:12]}); load the model it was made from'
+                f'"{name}" was made from "{origin}" (weights {wanted[:12]}), not from "{base.name}" (weights '
+                f"{weights_hash(base)[:12]}); load the model it was made from"
             )
-        model = copy.deepcopy(base)
-        changes = _part(tensors, "generator.")
-        names = [n for n in base.generator.state_dict() if n.startswith("mapping.")]
-        names = ["mapping.w_shift"] if moves == "w_shift" else names
-        _compare_names(names, changes, "the customised model")
-        weights = base.generator.state_dict() | changes
-        model.generator = _fill(lambda: Generator(base.config), weights, "the customised model")
-        model.w_mean = _w_mean(tensors.get("w_mean"), model.generator)
-        model.base_hash = wanted
-        return _describe_as(model, metadata)
+        weights, changes = base.generator.state_dict(), _part(tensors, "generator.")
+        changing = [n for n in weights if n.startswith("mapping." if moves == "mapping" else "mapping.w_shift")]
+        compare_names(changing, changes, "the customised model")
+        generator = _fill(lambda: Generator(base.config), weights | changes, "the customised model")
+        w_mean = _w_mean(tensors.get("w_mean"), generator)
+        discriminator = copy.deepcopy(base.discriminator)
+        return GanModel(generator, discriminator, base.config, w_mean, name or path.stem, wanted, _others(metadata))
 
 
 def load_photosketch(path: str | Path) -> PhotoSketch:
     """A photo-to-sketch network, ours or the authors' state dict; width and depth are read from the file."""
     path = _existing(path)
     with _about(path):
+        if container(path) != "safetensors":
+            return _photosketch(read_photosketch(path))
         tensors, metadata = _read_safetensors(path)
-        _check_own(metadata, "photosketch")
-        return _photosketch(tensors)
+        if metadata.get("format") == FORMAT:
+            _check_own(metadata, "photosketch")
+        return _photosketch(read_photosketch(path, tensors))
 
 
 def _photosketch(tensors: dict[str, Tensor]) -> PhotoSketch:
-    first = tensors.get("model.1.weight")
-    blocks = {name.split(".")[1] for name in tensors if ".conv_block." in name}
-    if first is None or not 1 <= first.shape[0] <= 1024 or len(blocks) > 64:
-        raise ValueError("this is no PhotoSketch network: its first layer is missing or of an absurd size")
+    width = len(tensors["model.1.weight"])
+    blocks = len({name.split(".")[1] for name in tensors if ".conv_block." in name})
+    if not 1 <= width <= 1024 or blocks > 64:
+        raise ValueError(f"a PhotoSketch network of width {width} with {blocks} blocks is not supported")
     for name in [name for name in tensors if name.endswith(".running_mean")]:
         tensors.setdefault(name.replace("running_mean", "num_batches_tracked"), torch.zeros((), dtype=torch.long))
-    return _fill(lambda: PhotoSketch(width=len(first), blocks=len(blocks)), tensors, "the PhotoSketch network")
+    return _fill(lambda: PhotoSketch(width=width, blocks=blocks), tensors, "the PhotoSketch network")
 
 
 def _existing(path: str | Path) -> Path:

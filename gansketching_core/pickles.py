@@ -1,0 +1,337 @@
+"""Reading pickled model files without running anything that is in them.
+
+PyTorch's own files go through torch.load with weights_only. NVIDIA's are plain pickles of whole networks: here they
+pass an unpickler that knows a short list of names, none of which runs code of the file, and turns networks into
+records. Everything it puts on its stack is a builtin value or one of the inert classes below, so that no instruction
+of the pickle can reach a real function, class, tensor or array; and it takes no more memory than the file holds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import math
+import pickle
+import pickletools
+import re
+import tarfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+_TORCH_MAGIC = b"\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19"  # the first object of PyTorch files from before 1.6
+_NOT_MODELS = {
+    b"<!DOCTYPE": "a web page: the download went wrong",
+    b"<html": "a web page: the download went wrong",
+    b"version https://git-lfs": 'a Git LFS pointer: fetch the file itself with "git lfs pull"',
+    b"\x1f\x8b": "a gzip archive: unpack it first",
+    b"7z\xbc\xaf": "a 7z archive: unpack it first",
+    b"Rar!": "a RAR archive: unpack it first",
+    b"\x89PNG": "a picture",
+    b"\xff\xd8\xff": "a picture",
+    b"\x93NUMPY": "a NumPy array",
+}
+
+
+def container(path: Path) -> Literal["safetensors", "torch", "nvidia"]:
+    """How the file is packed, from its first bytes; its name does not matter."""
+    with path.open("rb") as file:
+        head = file.read(64)
+        file.seek(0)
+        tar = _is_tar(file)
+    if not head.strip(b"\0"):
+        raise ValueError("the file is empty; download it again")
+    for start, what in _NOT_MODELS.items():
+        if head.startswith(start):
+            raise ValueError(f"this is {what}, not a model file")
+    if head[8:9] == b"{":
+        return "safetensors"
+    if tar or head.startswith(b"PK") or _TORCH_MAGIC in head[:16]:
+        return "torch"
+    if head[0] == 0x80 and head[1] in (2, 3, 4, 5):
+        return "nvidia"
+    raise ValueError("this is no model file of a known format (.safetensors, .pt, .pth, NVIDIA's .pkl)")
+
+
+def _is_tar(file: BinaryIO) -> bool:
+    try:
+        tarfile.open(fileobj=file, mode="r:").close()
+    except tarfile.TarError:
+        return False
+    finally:
+        file.seek(0)
+    return True
+
+
+class UnsafeFileError(ValueError):
+    """A file that asks for a function or class that no model needs."""
+
+    def __init__(self, name: str):
+        super().__init__(
+            f"the file asks for {name}, which no model needs and which could run code; it was refused. Do not open it "
+            "with other software unless you trust its source"
+        )
+
+
+def _damaged(error: Exception) -> ValueError:
+    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return ValueError(f"the file is damaged or incomplete ({reason}); download or copy it again")
+
+
+# ---------------------------------------------------------------------------------------------------- PyTorch's files
+
+
+def load_torch(path: Path) -> object:
+    """The object in a PyTorch file: dicts, lists, numbers, tensors and argparse.Namespace; on the CPU."""
+    if zipfile.is_zipfile(path):
+        _check_zip(path)
+    with path.open("rb") as file:
+        return _torch_load(file)
+
+
+def _check_zip(path: Path) -> None:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+    except zipfile.BadZipFile as error:
+        raise _damaged(error) from None
+    names = {member.filename.split("/")[-1] for member in members}
+    if "constants.pkl" in names:
+        raise ValueError("this is a TorchScript program, not weights; get the checkpoint it was made from")
+    if "data.pkl" not in names:
+        raise ValueError("this is a zip archive, not a model file; unpack it first")
+    if any(member.compress_type != zipfile.ZIP_STORED for member in members):
+        raise ValueError("the file's members are compressed, which PyTorch never does; it was refused")
+
+
+def _torch_load(file: BinaryIO) -> object:
+    """torch.load with weights_only. Files in tar format, PyTorch's first, are refused: they once escaped that check."""
+    if _is_tar(file):
+        raise ValueError("this is a tar archive, which PyTorch wrote until 2017; save the model with a newer PyTorch")
+    try:
+        with torch.serialization.safe_globals([argparse.Namespace]):
+            return torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:
+        if found := re.search(r"GLOBAL\s+'?([\w.]+)", str(error)):
+            raise UnsafeFileError(found[1]) from None
+        raise _damaged(error) from None
+
+
+# ----------------------------------------------------------------------------------------------------- inert records
+
+
+class _Inert:
+    """Refuses a state: the BUILD instruction would set attributes otherwise."""
+
+    __slots__ = ()
+
+    def __setstate__(self, state: object) -> None:
+        raise pickle.UnpicklingError("a state where none belongs")
+
+
+class _Function(_Inert):
+    """What the pickle gets for a name that it may call."""
+
+    __slots__ = ("run",)
+
+    def __init__(self, run: Callable[..., object]):
+        self.run = run
+
+    def __call__(self, *args: object) -> object:
+        return self.run(*args)
+
+
+class _Dict(dict):
+    """Stands for collections.OrderedDict and dnnlib's EasyDict; attributes of theirs are dropped."""
+
+    def __setstate__(self, state: object) -> None:
+        pass
+
+
+class Record:
+    """A pickled network, as data: the name of its class and its attributes."""
+
+    __slots__ = ("class_name", "state")
+
+    def __new__(cls, class_name: str = "", state: dict | None = None):
+        record = super().__new__(cls)
+        record.class_name, record.state = class_name, state or {}
+        return record
+
+    def __setstate__(self, state: object) -> None:
+        if not isinstance(state, dict):
+            raise pickle.UnpicklingError("a network whose state is no dictionary")
+        self.state = state
+
+    def tensors(self, prefix: str = "") -> dict[str, Tensor]:
+        """Parameters and buffers of a PyTorch network by their full names."""
+        found = {}
+        for kind in ("_parameters", "_buffers"):
+            for name, value in self.state.get(kind, {}).items():
+                if isinstance(value, _Tensor):
+                    found[f"{prefix}{name}"] = value.value
+        for name, module in self.state.get("_modules", {}).items():
+            if isinstance(module, Record):
+                found |= module.tensors(f"{prefix}{name}.")
+        return found
+
+    def module(self, path: str) -> Record | None:
+        """The submodule of a PyTorch network at a dotted path, or None."""
+        record = self
+        for name in path.split("."):
+            record = record.state.get("_modules", {}).get(name)
+            if not isinstance(record, Record):
+                return None
+        return record
+
+    def arrays(self, prefix: str = "") -> dict[str, np.ndarray]:
+        """Variables of a TensorFlow network and its components by their full names."""
+        found = {f"{prefix}{name}": array.value for name, array in self.state.get("variables", [])}
+        for name, part in self.state.get("components", {}).items():
+            found |= part.arrays(f"{prefix}{name}/")
+        return found
+
+
+class ModuleList(Record):
+    """torch.nn.ModuleList."""
+
+    __slots__ = ()
+
+
+class TensorFlowNetwork(Record):
+    """dnnlib.tflib.network.Network."""
+
+    __slots__ = ()
+
+
+class _Tensor(_Inert):
+    __slots__ = ("value",)
+
+    def __init__(self, value: Tensor):
+        self.value = value
+
+
+class _Storage(_Inert):
+    __slots__ = ("dtype", "memory")
+
+    def __init__(self, memory: torch.UntypedStorage, dtype: torch.dtype):
+        self.memory, self.dtype = memory, dtype
+
+
+class _NumpyType(_Inert):
+    """numpy.dtype of plain numbers."""
+
+    __slots__ = ("value",)
+
+    def __new__(cls, name: str = "f4", *_: object):
+        if not re.fullmatch(r"[<>|=]?(f[248]|[iu][1248]|b1)", name):
+            raise pickle.UnpicklingError(f"NumPy type {name}")
+        kind = super().__new__(cls)
+        kind.value = np.dtype(name)
+        return kind
+
+    def __setstate__(self, state: tuple) -> None:
+        if state[1] in ("<", ">"):
+            self.value = self.value.newbyteorder(state[1])
+
+
+class _Array(_Inert):
+    """numpy.ndarray. Its values come with its state: (version, shape, dtype, is Fortran order, bytes)."""
+
+    __slots__ = ("value",)
+
+    def __new__(cls, *_: object):
+        array = super().__new__(cls)
+        array.value = np.empty(0, np.float32)
+        return array
+
+    def __setstate__(self, state: tuple) -> None:
+        _, shape, kind, fortran, data = state
+        self.value = _array(data, kind, shape, "F" if fortran else "C").value
+
+
+def _array(data: bytes, kind: _NumpyType, shape: tuple[int, ...], order: str = "C", *_: object) -> _Array:
+    array = _Array()
+    array.value = np.frombuffer(data, kind.value).reshape(shape, order=order)  # a view: no memory of its own
+    return array
+
+
+def _tensor(storage: _Storage, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: object) -> _Tensor:
+    available = storage.memory.nbytes() // storage.dtype.itemsize
+    last = offset + sum((n - 1) * step for n, step in zip(size, stride))
+    if min(offset, *size, *stride, 0) < 0 or last >= max(available, 1) or math.prod(size) > available:
+        raise pickle.UnpicklingError(f"a tensor of shape {tuple(size)} over {available} stored numbers")
+    return _Tensor(torch.empty(0, dtype=storage.dtype).set_(storage.memory, offset, tuple(size), tuple(stride)))
+
+
+# ------------------------------------------------------------------------------------------------- NVIDIA's pickles
+
+_NAMES = {
+    "builtins.set": _Function(lambda items=(): set(items)),
+    "collections.OrderedDict": _Dict,
+    "dnnlib.util.EasyDict": _Dict,
+    "dnnlib.tflib.network.Network": TensorFlowNetwork,
+    "torch.nn.modules.container.ModuleList": ModuleList,
+    "torch_utils.persistence._reconstruct_persistent_obj": _Function(
+        lambda meta: Record(str(meta["class_name"]), dict(meta["state"]))
+    ),
+    "torch._utils._rebuild_parameter": _Function(lambda value, *_: value),
+    "torch._utils._rebuild_tensor_v2": _Function(_tensor),
+    "numpy.dtype": _NumpyType,
+    "numpy.ndarray": _Array,
+}
+for _core in ("numpy.core", "numpy._core"):
+    _NAMES |= {
+        f"{_core}.multiarray._reconstruct": _Array,
+        f"{_core}.multiarray.scalar": _Function(lambda kind, data: np.frombuffer(data, kind.value).item()),
+        f"{_core}.numeric._frombuffer": _Function(_array),
+    }
+
+
+class _Unpickler(pickle.Unpickler):
+    def __init__(self, file: BinaryIO, size: int):
+        super().__init__(file)
+        self.room = size
+
+    def find_class(self, module: str, name: str) -> object:
+        full = f"{module}.{name}".replace("__builtin__.", "builtins.")
+        if full == "torch.storage._load_from_bytes":
+            return _Function(self._load_storage)
+        if full not in _NAMES:
+            raise UnsafeFileError(full)
+        return _NAMES[full]
+
+    def _load_storage(self, data: bytes) -> _Storage:
+        """A tensor's storage, itself a PyTorch file. One that is loaded again and again is no model."""
+        self.room -= len(data)
+        if self.room < 0:
+            raise pickle.UnpicklingError("more tensors than the file holds")
+        found = _torch_load(io.BytesIO(data))
+        if not isinstance(found, torch.TypedStorage):
+            raise pickle.UnpicklingError(f"{type(found).__name__} instead of a tensor's storage")
+        return _Storage(found._untyped_storage, found.dtype)
+
+
+def load_nvidia(path: Path) -> object:
+    """The object in a pickle of NVIDIA's: builtin values, with Records for the networks."""
+    try:
+        with path.open("rb") as file:
+            _check_claims(file)
+            return _Unpickler(file, path.stat().st_size).load()
+    except UnsafeFileError:
+        raise
+    except Exception as error:
+        raise _damaged(error) from None
+
+
+def _check_claims(file: BinaryIO) -> None:
+    """Refuse a pickle that would take much memory for nothing: a memo index beyond the number of bytes before it."""
+    for instruction, argument, position in pickletools.genops(file):
+        if instruction.name in ("PUT", "LONG_BINPUT") and argument > position:
+            raise pickle.UnpicklingError(f"memo index {argument} at byte {position}")
+    file.seek(0)
