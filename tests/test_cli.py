@@ -1,0 +1,431 @@
+"""The command line, end to end on a tiny random model."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+from typing import Literal
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageDraw
+from pydantic import BaseModel, Field, field_validator
+
+from gansketching_core import checkpoints, cli, cli_flags, cli_pack
+from gansketching_core.photosketch import PhotoSketch
+from gansketching_core.stylegan2 import Discriminator, GanConfig, GanModel, Generator
+
+COMMANDS = sorted(cli.COMMANDS)
+
+
+def make_model(seed: int = 0) -> GanModel:
+    torch.manual_seed(seed)
+    config = GanConfig(resolution=32, z_dim=16, w_dim=16, mapping_layers=2, channels=(8, 8, 8, 8))
+    generator = Generator(config).eval().requires_grad_(False)
+    model = GanModel(generator, Discriminator(config).eval(), config, generator.mean_w(64), "tiny")
+    model.base_hash = checkpoints.weights_hash(model)
+    return model
+
+
+@pytest.fixture(autouse=True)
+def workplace(tmp_path, monkeypatch):
+    """An empty working directory with a pack folder of its own beside it, so that nothing bundled is needed."""
+    here, pack = tmp_path / "here", tmp_path / "pack"
+    (pack / "weights").mkdir(parents=True)
+    here.mkdir()
+    monkeypatch.chdir(here)
+    for module in ("cli_pack", "cli_models"):
+        monkeypatch.setattr(f"gansketching_core.{module}.pack_root", lambda: pack)
+    checkpoints.save_model(make_model(), pack / "weights" / "fruit.safetensors")
+    torch.manual_seed(0)
+    checkpoints.save_photosketch(PhotoSketch(width=4, blocks=1), pack / "weights" / "sketcher.safetensors")
+    return here
+
+
+def draw(path, size=(60, 40), colour="black", paper="white"):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = Image.new("RGB", size, paper)
+    ImageDraw.Draw(image).ellipse((8, 8, size[0] - 9, size[1] - 9), outline=colour, width=3)
+    image.save(path)
+    return path
+
+
+def run(*argv) -> int:
+    return cli.main([str(word) for word in argv])
+
+
+def failed(capsys, *argv) -> str:
+    """The one line that the command ends with."""
+    capsys.readouterr()
+    assert run(*argv) == 2
+    line = capsys.readouterr().err.strip().splitlines()[-1]
+    assert line.startswith("gansketching: error: ")
+    return line
+
+
+FAST = ["--steps", 3, "--batch", 2, "--r1-every", 2, "--sketcher", "lines"]
+
+
+# ---------------------------------------------------------------------------------------------------------- in general
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help(name, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        run(name, "--help")
+    assert stopped.value.code == 0
+    shown = capsys.readouterr().out
+    assert f"gansketching {name}" in shown and "--debug" in shown
+
+
+def test_top_level(capsys):
+    assert run() == 0
+    shown = capsys.readouterr().out
+    assert all(f"  {name} " in shown for name in COMMANDS)
+    assert "invalid choice: 'frobnicate'" in failed(capsys, "frobnicate")
+    with pytest.raises(SystemExit):
+        run("--version")
+
+
+def test_mistakes_take_one_line_and_debug_shows_the_traceback(capsys):
+    assert 'no file "nothing" (bundled: fruit, sketcher)' in failed(capsys, "info", "nothing")
+    assert "required: --sketches" in failed(capsys, "finetune")
+    assert run("info", "nothing") == 2 and "Traceback" not in capsys.readouterr().err
+    assert run("info", "nothing", "--debug") == 2 and "Traceback" in capsys.readouterr().err
+
+
+def test_unexpected_errors_point_to_debug(capsys, monkeypatch):
+    monkeypatch.setattr("gansketching_core.cli_models.find_file", None)
+    assert run("info", "fruit") == 1
+    assert "(--debug shows where)" in capsys.readouterr().err
+
+
+# --------------------------------------------------------------------------------------------------------------- flags
+
+
+class Options(BaseModel):
+    """One field of every kind."""
+
+    count: int = Field(3, ge=1, le=9, description="How many.")
+    rate: float = Field(0.5, gt=0, lt=1, description="100% of it.")
+    kind: Literal["a", "b"] = Field("a", description="Which.")
+    scale: Literal[1.0, 0.5] = Field(1.0, description="Size.")
+    flip: bool = Field(True, description="Mirror.")
+    clamp: float | None = Field(None, description="Bound.")
+    sizes: tuple[int, ...] = Field((1, 2), description="Sizes.")
+    mode: int | Literal["auto"] = Field("auto", description="Mode.")
+    words: str = Field("", description="Words.")
+
+    @field_validator("words")
+    @classmethod
+    def _check(cls, value):
+        if value == "bad":
+            raise ValueError("say something good")
+        return value
+
+
+def parse(*argv):
+    parser = cli.Parser(prog="test")
+    cli_flags.add_flags(parser, Options, "options")
+    return cli_flags.read_flags(parser.parse_args(list(argv)), Options)
+
+
+def test_flags_read_every_kind_of_field():
+    assert parse() == {}
+    given = parse(*"--count 4 --rate 0.25 --kind b --scale 0.5 --no-flip --clamp 2 --sizes 4 5 --mode 7".split())
+    assert given == {
+        "count": 4,
+        "rate": 0.25,
+        "kind": "b",
+        "scale": 0.5,
+        "flip": False,
+        "clamp": 2.0,
+        "sizes": [4, 5],
+        "mode": 7,
+    }
+    assert parse("--clamp", "none", "--mode", "auto") == {"clamp": None, "mode": "auto"}
+    assert cli_flags.build(Options, **given).sizes == (4, 5)
+
+
+@pytest.mark.parametrize(
+    "argv, words",
+    [
+        (["--kind", "c"], "invalid choice: 'c'"),
+        (["--count", "many"], "--count: invalid int value: 'many'"),
+        (["--mode", "x"], "is not a valid value"),
+        (["--unknown"], "unrecognized arguments: --unknown"),
+    ],
+)
+def test_flags_that_cannot_be_read(argv, words):
+    with pytest.raises(ValueError, match=words):
+        parse(*argv)
+
+
+def test_values_out_of_range_name_the_flags():
+    with pytest.raises(ValueError) as caught:
+        cli_flags.build(Options, count=0, rate=1.0, words="bad")
+    message = str(caught.value)
+    assert "--count 0: Input should be greater than or equal to 1; --rate 1.0: " in message
+    assert "--words bad: say something good" in message and "\n" not in message
+
+
+def test_flag_help_has_range_and_default():
+    parser = argparse.ArgumentParser()
+    cli_flags.add_flags(parser, Options, "options")
+    text = " ".join(parser.format_help().split())
+    assert "How many (at least 1, at most 9, default: 3)" in text
+    assert "100% of it (above 0, below 1, default: 0.5)" in text
+    assert "--flip, --no-flip Mirror (default: on)" in text
+
+
+# ------------------------------------------------------------------------------------------------------------ finetune
+
+
+def test_finetune_then_sample_then_info(workplace, capsys):
+    draw(workplace / "drawings" / "a.png")
+    draw(workplace / "drawings" / "b.png", colour="white", paper="black")
+    assert run("finetune", "--sketches", "drawings", "--output", "banana.safetensors", *FAST) == 0
+    assert "banana.safetensors (3 steps" in capsys.readouterr().out
+    with Image.open("banana.png") as picture:
+        assert picture.size == (8 * 34 - 2, 3 * 34 - 2)
+
+    assert run("info", "banana.safetensors") == 0
+    shown = capsys.readouterr().out
+    assert "customised" in shown and "tiny" in shown
+
+    for model in ("fruit", "banana.safetensors"):  # the base is found among the bundled ones
+        assert run("sample", model, "--count", 3, "--seed", 5, "--output", "out", "--grid", "grid.png") == 0
+    assert sorted(os.listdir("out"))[0] == "banana_seed5_00000.png" and len(os.listdir("out")) == 6
+    before, after = (np.asarray(Image.open(f"out/{name}_seed5_00001.png")) for name in ("fruit", "banana"))
+    assert before.shape == (32, 32, 3) and (before != after).any()
+
+
+def test_finetune_again_returns_at_once(workplace, capsys):
+    draw(workplace / "a.png")
+    for expected in ("(3 steps", "(kept from before)", "(3 steps"):
+        more = ["--no-resume"] if expected == "(3 steps" and os.path.exists("runs") else []
+        assert run("finetune", "--sketches", "a.png", *FAST, *more) == 0
+        assert expected in capsys.readouterr().out
+
+
+def weights_of(path) -> dict[str, torch.Tensor]:
+    model = checkpoints.load_customised(path, make_model())
+    return model.generator.state_dict()
+
+
+def test_interrupted_finetune_goes_on_to_the_same_weights(workplace, capsys, monkeypatch):
+    draw(workplace / "a.png")
+    command = ["finetune", "--sketches", "a.png", *FAST]
+    assert run(*command, "--runs", "whole", "--output", "whole.safetensors") == 0
+    from gansketching_core.finetune import SketchFinetuner
+
+    original = SketchFinetuner._update_generator
+
+    def press(self, draw):  # Ctrl-C in the middle of the second step
+        if self.steps_done == 1:
+            os.kill(os.getpid(), signal.SIGINT)
+        return original(self, draw)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SketchFinetuner, "_update_generator", press)
+        assert run(*command, "--output", "parts.safetensors") == 130
+    assert "kept in runs: the same command goes on" in capsys.readouterr().err
+    assert not (workplace / "parts.safetensors").exists()
+    assert run(*command, "--output", "parts.safetensors") == 0
+    assert "going on after step 1" in capsys.readouterr().err
+    whole, parts = weights_of("whole.safetensors"), weights_of("parts.safetensors")
+    assert all(torch.equal(whole[name], parts[name]) for name in whole)
+
+
+def test_finetune_options_reach_the_result(workplace):
+    draw(workplace / "a.png")
+    draw(workplace / "photos" / "p.png", colour="red")
+    arguments = ["--images", "photos", "--moves", "w_shift", "--seed", 4, "--preview", "p/q.png"]
+    assert run("finetune", "--sketches", "a.png", *FAST, *arguments) == 0
+    assert (workplace / "p" / "q.png").is_file() and not (workplace / "customised.png").exists()
+    base, moved = make_model().generator.state_dict(), weights_of("customised.safetensors")
+    assert [name for name in base if not torch.equal(base[name], moved[name])] == ["mapping.w_shift"]
+
+
+def test_finetune_mistakes(workplace, capsys):
+    draw(workplace / "a.png")
+    assert "--steps 0: Input should be" in failed(capsys, "finetune", "--sketches", "a.png", "--steps", 0)
+    assert "written as .safetensors" in failed(capsys, "finetune", "--sketches", "a.png", "--output", "x.pt")
+    assert "none.png does not exist" in failed(capsys, "finetune", "--sketches", "none.png", *FAST)
+    Image.new("RGB", (20, 20), "white").save("blank.png")
+    assert "blank" in failed(capsys, "finetune", "--sketches", "blank.png", *FAST)
+    assert "sketcher" in failed(capsys, "finetune", "--sketches", "a.png", "--model", "sketcher", *FAST).lower()
+
+
+# ------------------------------------------------------------------------------------- sample, sketch, info, convert
+
+
+def test_sample_writes_a_grid_only_when_that_is_asked_for(workplace):
+    assert run("sample", "--count", 5, "--grid", "g.png", "--truncation", 0.5) == 0
+    assert Image.open("g.png").size == (3 * 34 - 2, 2 * 34 - 2)
+    assert os.listdir(".") == ["g.png"]
+
+
+def test_more_samples_only_append(workplace):
+    for count, folder in ((2, "few"), (4, "many")):
+        assert run("sample", "--count", count, "--output", folder, "--noise", "random", "--batch", 3) == 0
+    for name in os.listdir("few"):
+        few, many = (np.asarray(Image.open(f"{folder}/{name}")).astype(int) for folder in ("few", "many"))
+        assert abs(few - many).max() <= 1
+
+
+def test_sample_mistakes(capsys, workplace):
+    assert "count is 0" in failed(capsys, "sample", "--count", 0)
+    assert "--truncation 3.0: Input should be less than or equal to 2" in failed(capsys, "sample", "--truncation", 3)
+    other = make_model(seed=1)
+    checkpoints.save_customised(other, "delta.safetensors")
+    assert "give that model's file with --base" in failed(capsys, "sample", "delta.safetensors")
+    assert "was made from" in failed(capsys, "sample", "delta.safetensors", "--base", "fruit")
+    checkpoints.save_model(other, "other.safetensors")
+    assert run("sample", "delta.safetensors", "--base", "other.safetensors", "--grid", "g.png") == 0
+
+
+def test_sketch_keeps_names_and_shapes(workplace):
+    import zipfile
+
+    draw(workplace / "photos" / "wide.jpg", size=(90, 45))
+    draw(workplace / "photos" / "deep" / "tall.png", size=(40, 80))
+    with zipfile.ZipFile("photos.zip", "w") as archive:
+        archive.write("photos/wide.jpg", "/wide.jpg")
+    assert run("sketch", "photos", "photos.zip", "--sketcher", "lines", "--size", 64, "--output", "out") == 0
+    found = sorted(str(p.relative_to(workplace / "out")) for p in (workplace / "out").rglob("*.png"))
+    assert found == ["deep/tall.png", "wide.png", "wide_2.png"]
+    assert Image.open("out/wide.png").size == (64, 32) and Image.open("out/deep/tall.png").size == (32, 64)
+    assert run("sketch", "photos/wide.jpg", "--output", "two") == 0
+
+
+def test_sketch_mistakes(capsys, workplace):
+    draw(workplace / "a.png")
+    assert "--size 8 is out of range" in failed(capsys, "sketch", "a.png", "--size", 8)
+    assert "does not exist" in failed(capsys, "sketch", "b.png")
+
+
+def test_info_on_every_kind(workplace, capsys):
+    assert run("info", "fruit", "sketcher") == 0
+    shown = capsys.readouterr().out
+    assert "tiny" in shown and "32" in shown and "sketcher.safetensors" in shown
+
+
+def test_convert(workplace, capsys):
+    assert run("convert", "fruit", "half.safetensors", "--dtype", "float16") == 0
+    half, full = checkpoints.load_model("half.safetensors"), make_model()
+    assert torch.allclose(half.w_mean, full.w_mean) and half.discriminator is not None
+    assert run("convert", "sketcher", "s.safetensors", "--dtype", "float16") == 0
+    assert checkpoints.load_photosketch("s.safetensors")
+    assert "written as .safetensors" in failed(capsys, "convert", "fruit", "x.pth")
+
+
+# ------------------------------------------------------------------------------------------------------------ pretrain
+
+
+TINY = "--resolution 32 --latent-dim 16 --mapping-layers 2 --channel-base 128 --channel-max 8 --batch 4 --images 16"
+
+
+def test_pretrain_goes_on_after_an_interrupt(workplace, capsys, monkeypatch):
+    from gansketching_core.pretrain import Pretrainer
+
+    for index, colour in enumerate(("red", "green", "blue")):
+        draw(workplace / "photos" / colour / f"{index}.png", colour=colour)
+    command = ["pretrain", "photos", "--output", "m.safetensors", "--name", "dots", "--balance", *TINY.split()]
+    original = Pretrainer.step
+
+    def press(self):
+        if self.steps_done == 1:
+            os.kill(os.getpid(), signal.SIGINT)
+        return original(self)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Pretrainer, "step", press)
+        assert run(*command) == 130
+    assert "Stopped after 2 steps" in capsys.readouterr().err
+    assert (workplace / "m.safetensors.state.pt").exists() and (workplace / "m.png").exists()
+    assert run(*command) == 0
+    assert "going on after step 2" in capsys.readouterr().err
+    assert sorted(os.listdir(".")) == ["m.png", "m.safetensors", "photos"]
+    model = checkpoints.load_model("m.safetensors")
+    assert model.name == "dots" and model.config.resolution == 32 and "training" in model.metadata
+
+
+def test_pretrain_sketcher(workplace):
+    for index in range(3):
+        draw(workplace / "photos" / f"{index}.png", size=(128, 128), colour="red")
+    options = "--width 4 --blocks 1 --steps 2 --batch 4 --precision float32".split()
+    assert run("pretrain-sketcher", "photos", "--output", "s.safetensors", *options) == 0
+    assert checkpoints.load_photosketch("s.safetensors")
+
+
+# ----------------------------------------------------------------------------------------------------------------- run
+
+
+@pytest.fixture
+def real_pack(monkeypatch):
+    """`run` loads the nodes, which bring their own bundled files."""
+    monkeypatch.undo()
+
+
+def workflow(path, **inputs):
+    prompt = {
+        "1": {"class_type": "LoadImage", "inputs": {"image": "a.png"}},
+        "2": {
+            "class_type": "ImageScale",
+            "inputs": {"image": ["1", 0], "upscale_method": "area", "width": 10, "height": 0, "crop": "disabled"},
+        },
+        "3": {
+            "class_type": "SaveImage",
+            "inputs": {"images": ["2", 0], "filename_prefix": "small"},
+            "_meta": {"title": "Save"},
+        },
+        "4": {"class_type": "PreviewAny", "inputs": {"source": "done"}},
+    }
+    for name, value in inputs.items():
+        prompt["2"]["inputs"][name] = value
+    path.write_text(json.dumps(prompt))
+    return path
+
+
+def test_run_executes_and_lists_files(tmp_path, capsys, real_pack):
+    draw(tmp_path / "in" / "a.png", size=(40, 20))
+    folders = ["--input-dir", tmp_path / "in", "--output-dir", tmp_path / "out"]
+    path = workflow(tmp_path / "w.json")
+    assert run("run", path, *folders, "--set", "ImageScale.width=20", "--set", "Save.filename_prefix=b/c") == 0
+    shown = capsys.readouterr()
+    target = tmp_path / "out" / "b" / "c_00001_.png"
+    assert f"Files:\n  {target}\n" in shown.out and "PreviewAny:\n  done" in shown.out
+    assert "Save" in shown.err
+    with Image.open(target) as image:
+        assert image.size == (20, 10) and json.loads(image.text["prompt"])["2"]["inputs"]["width"] == 20
+    assert run("run", target, *folders) == 0, "a saved picture carries its workflow"
+    assert (tmp_path / "out" / "b" / "c_00002_.png").exists()
+
+
+def test_run_lists_nodes(tmp_path, capsys, real_pack):
+    assert run("run", workflow(tmp_path / "w.json"), "--list") == 0
+    shown = capsys.readouterr().out
+    assert 'node 3 "Save" (SaveImage)\n    images <- node 2\n    filename_prefix = "small"' in shown
+
+
+def test_run_mistakes(tmp_path, capsys, real_pack):
+    assert 'no file "no.json"' in failed(capsys, "run", "no.json")
+    path = workflow(tmp_path / "w.json", width=-1, crop="left")
+    capsys.readouterr()
+    assert run("run", path, "--input-dir", tmp_path, "--output-dir", tmp_path / "out") == 2
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 3 and not (tmp_path / "out").exists()
+    assert 'no node "9"' in failed(capsys, "run", path, "--set", "9.x=1")
+
+
+def test_bundled_workflows_are_found_by_name(monkeypatch, tmp_path):
+    (tmp_path / "workflows" / "api").mkdir(parents=True)
+    path = workflow(tmp_path / "workflows" / "api" / "small.json")
+    monkeypatch.setattr(cli_pack, "pack_root", lambda: tmp_path)
+    assert cli_pack.find_file("small", "workflows/api", ".json") == path
+    with pytest.raises(ValueError, match="bundled: small"):
+        cli_pack.find_file("../small", "workflows/api", ".json")
