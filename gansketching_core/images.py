@@ -131,9 +131,7 @@ class SketchConfig(BaseModel):
     )
 
 
-def prepare_sketches(
-    images: Tensor | Sequence[Tensor], size: int, config: SketchConfig | None = None
-) -> Tensor:  # [B,1,size,size]
+def prepare_sketches(images: Tensor | Sequence[Tensor], size: int, config: SketchConfig | None = None) -> Tensor:
     """Drawings of any size and shape -> sketches [B,1,size,size] in -1..1, paper +1.
 
     images: IMAGE [B,H,W,1 or 3 or 4] or MASK [B,H,W] in 0..1, or a list of such or of single images [H,W,C] or masks
@@ -195,10 +193,10 @@ def _ink(image: Tensor, config: SketchConfig, name: str) -> np.ndarray:
         colours = _over(image, background) if image.shape[2] == 4 else image
         grey = (colours * colours.new_tensor(LUMINANCE)).sum(dim=2) if colours.shape[2] == 3 else colours[..., 0]
         grey = grey.numpy()
-        paper = _border_level(grey)
-        if config.invert == "always" or (config.invert == "auto" and paper < 0.5):
-            grey, paper = 1 - grey, 1 - paper
+        if config.invert == "always" or (config.invert == "auto" and _has_dark_ground(grey)):
+            grey = 1 - grey
         darkest = float(grey.min())
+        paper = float(grey.max()) if _has_dark_ground(grey) else _border_level(grey)
         if paper - darkest >= 0.08:
             break
     else:
@@ -207,6 +205,11 @@ def _ink(image: Tensor, config: SketchConfig, name: str) -> np.ndarray:
         return 1 - grey
     ink = np.clip((paper - grey) / (paper - darkest), 0, 1)
     return np.where(ink < 0.08, 0, ink)  # paper grain
+
+
+def _has_dark_ground(grey: np.ndarray) -> bool:
+    border = _border_level(grey)
+    return bool(border < 0.5 and grey.max() - border > border - grey.min())
 
 
 def _border_level(grey: np.ndarray) -> float:
@@ -253,22 +256,23 @@ def skeleton(drawn: np.ndarray) -> np.ndarray:
     Peels one side at a time, removing only pixels whose removal neither breaks a line nor shortens it, so that every
     stroke and dot keeps its connections (Rosenfeld, Information and Control 29, 1975).
     """
-    drawn = np.pad(drawn.astype(bool), 1)
+    padded = np.pad(drawn.astype(bool), 1)
+    flat, row = padded.reshape(-1), padded.shape[1]
+    ring = (-row, -row + 1, 1, row + 1, row, row - 1, -1, -row - 1)  # N, NE, E, SE, S, SW, W, NW
+    left = np.flatnonzero(flat)
     while True:
-        before = drawn.sum()
+        count = len(left)
         for side in (0, 4, 2, 6):
-            ring = [np.roll(drawn, shift, axis=(0, 1)) for shift in _RING]
-            code = sum(neighbour.astype(np.uint8) << k for k, neighbour in enumerate(ring))
-            drawn = drawn & ~(_REMOVABLE[code] & ~ring[side])
-        if drawn.sum() == before:
-            return drawn[1:-1, 1:-1]
-
-
-_RING = ((1, 0), (1, -1), (0, -1), (-1, -1), (-1, 0), (-1, 1), (0, 1), (1, 1))  # N, NE, E, SE, S, SW, W, NW
+            edge = left[~flat[left + ring[side]]]
+            code = sum(flat[edge + offset].astype(np.uint8) << k for k, offset in enumerate(ring))
+            flat[edge[_REMOVABLE[code]]] = False
+            left = left[flat[left]]
+        if len(left) == count:
+            return padded[1:-1, 1:-1]
 
 
 def _removable(code: int) -> bool:
-    """Whether a pixel with these 8 neighbours (bit k: _RING[k]) can go: no end of a line, and one run of neighbours."""
+    """Whether a pixel with these 8 neighbours (bit 0: N, clockwise) can go: not an end, and one run of neighbours."""
     near = [bool(code >> k & 1) for k in range(8)]
     runs = sum(not near[k] and (near[k + 1] or near[(k + 2) % 8]) for k in (0, 2, 4, 6))
     return sum(near) >= 2 and runs == 1
