@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 
 from ..gansketching_core import checkpoints, images
@@ -145,8 +146,11 @@ class SaveCustomisedModel:
         }
 
     def save(self, model, name):
+        if checkpoints.weights_hash(model) == model.base_hash:
+            raise ValueError(f'"{model.name}" is an original model: nothing to save. Connect a customised one.')
         path = library.new_result(name)
-        checkpoints.save_customised(model, path, moves=library.what_moved(model), settings=library.settings(model))
+        moves, settings = model.metadata.get("moves", "mapping"), json.loads(model.metadata.get("settings", "{}"))
+        checkpoints.save_customised(model, path, moves=moves, settings=settings)
         text = f"Saved {path.relative_to(library.results_folder())}, {path.stat().st_size / 2**20:.2f} MB."
         logging.getLogger(__name__).info(text)
         return {"ui": {"text": [text]}}

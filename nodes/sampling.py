@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from ..gansketching_core import images
 from ..gansketching_core.latents import Latents, SampleConfig, render, sample_z
+from ..gansketching_core.stylegan2 import GanModel
 from . import host, pictures
 from .widgets import build, seed, widgets
+
+
+def batch_size(model: GanModel) -> int:
+    """Images to make at a time: few enough that cancelling is prompt and memory small."""
+    return max(1, 2 * 256**2 // model.config.resolution**2)
 
 
 class Sample:
@@ -51,7 +57,8 @@ class Sample:
             progress.update(done)
 
         with host.borrowed_device(1) as device:
-            x = render(host.model_on_device(model, device), latents, config, seed=seed, on_batch=on_batch)
+            model = host.model_on_device(model, device)
+            x = render(model, latents, config, seed=seed, batch=batch_size(model), on_batch=on_batch)
             return images.to_comfy(x), Latents(latents.space, latents.data.cpu(), latents.labels)
 
 

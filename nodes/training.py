@@ -9,11 +9,13 @@ from torch import Tensor
 
 from ..gansketching_core import images as image_tools
 from ..gansketching_core.augment import parse_policy
+from ..gansketching_core.checkpoints import load_customised
 from ..gansketching_core.finetune import PRESETS, FinetuneConfig, SketchFinetuner, StepReport
 from ..gansketching_core.latents import render, sample_z
 from ..gansketching_core.runs import RunResult, customise
 from ..gansketching_core.stylegan2 import GanModel
 from . import host, library, pictures, widgets
+from .sampling import batch_size
 
 PREVIEW_COUNT = 6  # samples shown before and after
 PREVIEW_SEED = 0
@@ -94,7 +96,7 @@ class FineTuneMapping:
             photos = None if images is None else image_tools.ImageSet(images.clone(), size)
             base = host.model_on_device(model, device)
             watcher = Watcher(base, config)
-            result = customise(
+            run = customise(
                 base,
                 drawings,
                 photosketch,
@@ -104,9 +106,9 @@ class FineTuneMapping:
                 on_step=watcher,
                 poll=host.poll,
             )
-            preview = watcher.grid(result.model, image_tools.to_comfy(drawings))
-            customised = host.model_on_device(result.model, model.w_mean.device)
-        return customised, pictures.to_image(preview), loss_plot(result.history), report(result, config, watcher)
+            preview = watcher.grid(run.model, image_tools.to_comfy(drawings))
+            customised = load_customised(run.path / "model.safetensors", model)
+        return customised, pictures.to_image(preview), loss_plot(run.history), report(run, config)
 
 
 class Watcher:
@@ -117,12 +119,9 @@ class Watcher:
         labels = config.class_index if base.config.class_count else None
         self.latents = sample_z(base, PREVIEW_COUNT, PREVIEW_SEED, labels)
         self.before = self._samples(base)
-        self.first_step: int | None = None
         self._due = 0.0
 
     def __call__(self, step: StepReport, tuner: SketchFinetuner) -> None:
-        if self.first_step is None:
-            self.first_step = step.step
         started, picture = time.perf_counter(), None
         if started >= self._due:
             picture = self.grid(tuner.result())
@@ -138,7 +137,8 @@ class Watcher:
         return pictures.labelled(parts, columns=PREVIEW_COUNT, across=False)
 
     def _samples(self, model: GanModel) -> Tensor:
-        return image_tools.to_comfy(render(model, self.latents))
+        polled = render(model, self.latents, batch=batch_size(model), on_batch=lambda *_: host.poll())
+        return image_tools.to_comfy(polled)
 
 
 def loss_plot(history: list[StepReport]) -> Tensor:
@@ -155,22 +155,20 @@ def loss_plot(history: list[StepReport]) -> Tensor:
     return pictures.to_image(pictures.loss_plot(series))
 
 
-def report(result: RunResult, config: FinetuneConfig, watcher: Watcher) -> str:
+def report(run: RunResult, config: FinetuneConfig) -> str:
     """What was done, in a few lines."""
-    if result.from_cache:
+    if run.from_cache:
         how = "Nothing has changed since this model was trained: loaded from disk, no training needed."
-    elif watcher.first_step:
-        how = f"Went on from step {watcher.first_step} of an earlier, unfinished training."
+    elif run.trained_steps < config.steps:
+        how = f"Went on from step {config.steps - run.trained_steps}, where an earlier run had stopped."
     else:
         how = "Trained from the start."
-    chosen = config.model_dump(exclude_defaults=True)
-    settings = ", ".join(f"{name} {value}" for name, value in chosen.items()) or "the fast preset"
-    seconds = sum(step.seconds for step in result.history)
-    return "\n".join(
-        [
-            f"{result.model.name}: {config.steps} steps, {seconds:.0f} s of training.",
-            how,
-            f"Options: {settings}.",
-            f"Kept in output/{library.RESULTS}/{library.RUNS}/{result.key}.",
-        ]
-    )
+    changed = config.model_dump(exclude_defaults=True)
+    options = ", ".join(f"{name} {value}" for name, value in changed.items()) or "the fast preset"
+    lines = [
+        f"{run.model.name}: {config.steps} steps, {run.seconds:.0f} s of training.",
+        how,
+        f"Options: {options}.",
+        f"Kept in output/{library.RESULTS}/{library.RUNS}/{run.key}.",
+    ]
+    return "\n".join(lines)

@@ -49,8 +49,7 @@ def overrides(presets: dict[str, BaseModel], *, skip: Collection[str] = ()) -> d
         if name in skip:
             continue
         kind, options = widget(field)
-        values = ", ".join(f"{preset} {_show(getattr(config, name))}" for preset, config in presets.items())
-        tooltip = f"{options['tooltip'].rstrip('.')}. In the presets: {values}."
+        tooltip = f"{options['tooltip'].rstrip('.')}. {_in_presets(presets, name)}"
         if isinstance(kind, list) or kind == "BOOLEAN":
             choices = ["on", "off"] if kind == "BOOLEAN" else kind
             found[name] = ([AS_PRESET, *choices], {"default": AS_PRESET, "tooltip": tooltip})
@@ -97,6 +96,13 @@ def _range(field: FieldInfo, kind: type, default: float) -> dict[str, Any]:
         return {"min": low, "max": high, "step": 1}
     digits = min(math.floor(math.log10(abs(default))) if default else 0, math.floor(math.log10(high - low)) - 1)
     return {"min": low, "max": high, "step": 10.0 ** (max(digits, -5) - 1), "round": False}
+
+
+def _in_presets(presets: dict[str, BaseModel], name: str) -> str:
+    values = {preset: _show(getattr(config, name)) for preset, config in presets.items()}
+    if len(set(values.values())) == 1:
+        return f"All presets: {next(iter(values.values()))}."
+    return f"Presets: {', '.join(f'{preset} {value}' for preset, value in values.items())}."
 
 
 def _show(value: Any) -> str:
