@@ -324,7 +324,7 @@ def train_sketcher(
     """Trains on a folder or zip of photos on white, and pairs (.npz), and saves the network as `out` in half precision.
 
     Every tenth photo of each folder is left out, for evaluation. Progress is kept beside `out` about once a minute and
-    on any interruption; with `resume` the next call goes on from there. on_step(steps done, losses) after each step.
+    on interruption; with `resume` the next call goes on from there. on_step(steps done, losses) after each step.
     """
     out = Path(out)
     saved = out.with_name(out.name + ".state.pt")
@@ -341,17 +341,20 @@ def train_sketcher(
     def keep() -> None:
         checkpoints.atomic_write(saved, lambda path: torch.save(trainer.state_dict(), path))
 
-    kept = time.monotonic()
+    kept, in_step = time.monotonic(), False
     try:
         while trainer.steps_done < config.steps:
+            in_step = True
             losses = trainer.step()
+            in_step = False
             if on_step:
                 on_step(trainer.steps_done, losses)
             if time.monotonic() - kept > CHECKPOINT_SECONDS:
                 keep()
                 kept = time.monotonic()
     except BaseException:
-        keep()
+        if not in_step:  # a step cut short leaves weights that belong to no step
+            keep()
         raise
     net = trainer.result()
     checkpoints.save_photosketch(
