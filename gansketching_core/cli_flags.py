@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import types
 import typing
 from typing import Any, Literal, TypeVar
 
@@ -52,42 +51,14 @@ def explain(error: ValidationError) -> str:
 
 def _argument(annotation: Any) -> dict[str, Any]:
     """Field annotation -> the keywords of add_argument that read it. Checks of the range are left to pydantic."""
-    kind, arguments = typing.get_origin(annotation), typing.get_args(annotation)
-    if kind in (typing.Union, types.UnionType):
-        inner = [_argument(a) for a in arguments if a is not type(None)]
-        read = [i["type"] for i in inner if "type" in i]
-        choices = [c for i in inner for c in i.get("choices", ())]
-        if len(inner) == 1 and "type" not in inner[0] and not choices:
-            return inner[0]
-        optional = type(None) in arguments
-        return {"type": lambda text: _first_that_reads(text, read, choices, optional), "metavar": "VALUE"}
     if annotation is bool:
         return {"action": argparse.BooleanOptionalAction}
-    if kind is Literal:
-        return {"type": _reader(arguments), "choices": list(arguments)}
-    if kind in (tuple, list):
-        inner = _argument(arguments[0])
-        return {"nargs": "*", **inner}
-    if annotation in (int, float):
-        return {"type": annotation, "metavar": "N" if annotation is int else "X"}
-    return {"type": str, "metavar": "TEXT"}
-
-
-def _reader(choices: tuple) -> type:
-    return type(choices[0]) if len({type(c) for c in choices}) == 1 else str
-
-
-def _first_that_reads(text: str, readers: list, choices: list, optional: bool) -> Any:
-    if text in map(str, choices):
-        return next(c for c in choices if str(c) == text)
-    if optional and text.lower() == "none":
-        return None
-    for read in readers:
-        try:
-            return read(text)
-        except ValueError:
-            continue
-    raise argparse.ArgumentTypeError(f'"{text}" is not a valid value')
+    if typing.get_origin(annotation) is Literal:
+        choices = typing.get_args(annotation)
+        return {"type": type(choices[0]), "choices": choices}
+    if annotation in (int, float, str):
+        return {"type": annotation, "metavar": {int: "N", float: "X", str: "TEXT"}[annotation]}
+    raise TypeError(f"no flag is known for a field of type {annotation}")
 
 
 def _help(field: FieldInfo) -> str:
@@ -105,8 +76,6 @@ def _help(field: FieldInfo) -> str:
 
 
 def _show(value: Any) -> str:
-    if isinstance(value, (tuple, list)):
-        return " ".join(map(str, value)) or "nothing"
     if isinstance(value, bool):
         return "on" if value else "off"
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return f"{value:g}" if isinstance(value, float) else str(value) or "none"

@@ -114,9 +114,6 @@ class Options(BaseModel):
     kind: Literal["a", "b"] = Field("a", description="Which.")
     scale: Literal[1.0, 0.5] = Field(1.0, description="Size.")
     flip: bool = Field(True, description="Mirror.")
-    clamp: float | None = Field(None, description="Bound.")
-    sizes: tuple[int, ...] = Field((1, 2), description="Sizes.")
-    mode: int | Literal["auto"] = Field("auto", description="Mode.")
     words: str = Field("", description="Words.")
 
     @field_validator("words")
@@ -135,27 +132,24 @@ def parse(*argv):
 
 def test_flags_read_every_kind_of_field():
     assert parse() == {}
-    given = parse(*"--count 4 --rate 0.25 --kind b --scale 0.5 --no-flip --clamp 2 --sizes 4 5 --mode 7".split())
+    given = parse(*"--count 4 --rate 0.25 --kind b --scale 0.5 --no-flip --words hello".split())
     assert given == {
         "count": 4,
         "rate": 0.25,
         "kind": "b",
         "scale": 0.5,
         "flip": False,
-        "clamp": 2.0,
-        "sizes": [4, 5],
-        "mode": 7,
+        "words": "hello",
     }
-    assert parse("--clamp", "none", "--mode", "auto") == {"clamp": None, "mode": "auto"}
-    assert cli_flags.build(Options, **given).sizes == (4, 5)
+    assert cli_flags.build(Options, **given).flip is False
 
 
 @pytest.mark.parametrize(
     "argv, words",
     [
         (["--kind", "c"], "invalid choice: 'c'"),
+        (["--scale", "0.7"], "invalid choice: 0.7"),
         (["--count", "many"], "--count: invalid int value: 'many'"),
-        (["--mode", "x"], "is not a valid value"),
         (["--unknown"], "unrecognized arguments: --unknown"),
     ],
 )
