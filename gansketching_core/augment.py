@@ -1,8 +1,8 @@
 """DiffAugment (Zhao et al., NeurIPS 2020): differentiable augmentation of what a discriminator sees.
 
-Pure functions of square images [B,C,H,H] and a torch.Generator on the CPU, so that draws repeat on any device. Ranges are
-those of the reference: brightness +-0.5, saturation x0..2, contrast x0.5..1.5, translation +-size/8, cutout of half the
-size; upscale 1..1.25 around the centre.
+Pure functions of square images [B,C,H,H] and a torch.Generator on the CPU, so that draws repeat on any device.
+Ranges are those of the reference: brightness +-0.5, saturation x0..2, contrast x0.5..1.5, translation +-size/8, cutout
+of half the size; upscale 1..1.25 around the centre.
 """
 
 from __future__ import annotations

@@ -1,0 +1,154 @@
+"""Fine-tuning on disk: never train twice for the same thing, never lose a cancelled run.
+
+A run lives in its own folder, named by a hash of all that determines its result: `state.pt` while it is under way,
+`model.safetensors` and `history.json` once it is finished.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import pickle
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from .checkpoints import atomic_write, load_customised, save_customised, weights_hash
+from .finetune import FinetuneConfig, SketchFinetuner, StepReport
+from .stylegan2 import GanModel
+
+log = logging.getLogger(__name__)
+
+CHECKPOINT_SECONDS = 30.0
+
+
+@dataclass
+class RunResult:
+    """A finished customisation: the model, the report of every step, seconds of training in all, and where it lies.
+
+    trained_steps: how many of them this call made: 0 when the result was there already, fewer than all after a resume.
+    """
+
+    model: GanModel
+    history: list[StepReport]
+    seconds: float
+    key: str
+    path: Path
+    trained_steps: int
+
+    @property
+    def from_cache(self) -> bool:
+        return self.trained_steps == 0
+
+
+def run_key(model: GanModel, sketches: Tensor, photosketch: nn.Module, config: FinetuneConfig, images=None) -> str:
+    """Hash (hex, 20 digits) of everything that determines the result of a fine-tuning."""
+    digest = hashlib.sha256(weights_hash(model).encode())
+    networks = [photosketch] if model.discriminator is None else [model.discriminator, photosketch]
+    tensors = [("sketches", sketches), *(item for network in networks for item in network.state_dict().items())]
+    for name, tensor in tensors:
+        digest.update(f"{name} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    digest.update(repr((type(photosketch).__name__, images.content_hash() if images is not None else "")).encode())
+    digest.update(config.model_dump_json().encode())
+    return digest.hexdigest()[:20]
+
+
+def customise(
+    model: GanModel,
+    sketches: Tensor,
+    photosketch: nn.Module,
+    config: FinetuneConfig,
+    *,
+    folder: str | Path,
+    images=None,
+    device: torch.device | str | None = None,
+    on_step: Callable[[StepReport, SketchFinetuner], None] | None = None,
+    poll: Callable[[], None] | None = None,
+    resume: bool = True,
+) -> RunResult:
+    """Fine-tune `model` on `sketches` [N,1,R,R], or fetch the result when that has been done before.
+
+    folder: where runs are kept. on_step: called after every step. poll: called often within a step. Whatever either of
+    them raises (cancelling, Ctrl-C) ends the run after its state is saved; the next call with the same inputs goes on
+    there. resume=False starts afresh and forgets what is there. images, device: as SketchFinetuner takes them.
+    """
+    if not model.base_hash:
+        model.base_hash = weights_hash(model)
+    key = run_key(model, sketches, photosketch, config, images)
+    place = Path(folder) / key
+    if resume and (found := _finished(place, model, key)):
+        return found
+    finetuner = SketchFinetuner(model, sketches, photosketch, config, images=images, device=device)
+    finetuner.poll = poll or finetuner.poll
+    with torch.inference_mode(False):  # ComfyUI's nodes run in inference mode, whose tensors can't be trained
+        return _train(finetuner, place, key, on_step, resume)
+
+
+def _train(
+    finetuner: SketchFinetuner,
+    place: Path,
+    key: str,
+    on_step: Callable[[StepReport, SketchFinetuner], None] | None,
+    resume: bool,
+) -> RunResult:
+    config = finetuner.config
+    history = _resume(place / "state.pt", finetuner) if resume else []
+    started_at = finetuner.steps_done
+    saved, pause = time.monotonic(), CHECKPOINT_SECONDS
+    try:
+        while finetuner.steps_done < config.steps:
+            history.append(finetuner.step())
+            if on_step:
+                on_step(history[-1], finetuner)
+            if time.monotonic() - saved > pause:
+                begun = time.monotonic()
+                _save_state(place / "state.pt", finetuner, history)
+                saved = time.monotonic()
+                pause = max(CHECKPOINT_SECONDS, 20 * (saved - begun))  # at most a twentieth of the time
+    except BaseException:
+        _save_state(place / "state.pt", finetuner, history)
+        raise
+    result = finetuner.result()
+    atomic_write(place / "history.json", lambda path: path.write_text(json.dumps([asdict(r) for r in history])))
+    save_customised(result, place / "model.safetensors", moves=config.moves, settings=config.model_dump())
+    (place / "state.pt").unlink(missing_ok=True)
+    return RunResult(result, history, sum(r.seconds for r in history), key, place, config.steps - started_at)
+
+
+def _finished(place: Path, model: GanModel, key: str) -> RunResult | None:
+    if not (place / "model.safetensors").is_file():
+        return None
+    try:
+        history = [StepReport(**entry) for entry in json.loads((place / "history.json").read_text())]
+        result = load_customised(place / "model.safetensors", model)
+    except (ValueError, TypeError, OSError) as error:
+        log.warning("the finished run in %s can't be read (%s); it is trained again", place, error)
+        return None
+    return RunResult(result, history, sum(r.seconds for r in history), key, place, 0)
+
+
+def _save_state(path: Path, finetuner: SketchFinetuner, history: list[StepReport]) -> None:
+    state = {"finetuner": finetuner.state_dict(), "history": [asdict(report) for report in history]}
+    atomic_write(path, lambda temporary: torch.save(state, temporary))
+
+
+def _resume(path: Path, finetuner: SketchFinetuner) -> list[StepReport]:
+    if not path.is_file():
+        return []
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        finetuner.load_state_dict(state["finetuner"])
+        return [StepReport(**entry) for entry in state["history"]]
+    except (RuntimeError, ValueError, TypeError, KeyError, EOFError, OSError, pickle.UnpicklingError) as error:
+        os.replace(path, path.with_suffix(".broken"))
+        raise ValueError(
+            f"the saved state of this run could not be read ({error}); it was set aside as state.broken: run again "
+            "to start afresh"
+        ) from error
