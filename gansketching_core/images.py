@@ -25,7 +25,7 @@ from scipy import ndimage
 from torch import Tensor
 
 IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
-MAX_PIXELS = 80_000_000  # of one image; Pillow starts to warn a little above
+MAX_PIXELS = 80_000_000  # of one image
 MAX_FILE_BYTES = 256 * 2**20  # of one image file, or one entry of a zip once unpacked
 LUMINANCE = (0.299, 0.587, 0.114)
 WORKING_SIDE = 1024  # strokes are measured and redrawn at this many pixels at most
@@ -289,13 +289,13 @@ def image_names(path: str | Path) -> list[str]:
     path = Path(path)
     if path.is_dir():
         names = [file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_file()]
+    elif not path.is_file():
+        raise ValueError(f"{path} does not exist")
     elif zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
-    elif path.is_file():
-        return [path.name]
     else:
-        raise ValueError(f"{path} does not exist")
+        return [path.name]
     found = sorted(n for n in names if n.lower().endswith(IMAGE_ENDINGS) and not _is_hidden(n))
     if not found:
         raise ValueError(f"{path} holds no images; supported are {', '.join(IMAGE_ENDINGS)}")
@@ -383,11 +383,8 @@ def _plain_mode(image: Image.Image) -> Image.Image:
 
 def load_images(path: str | Path, names: Iterable[str] | None = None) -> list[Tensor]:
     """A file, folder or zip -> list of [H,W,C] in 0..1, C = 1 (grey), 3 or 4 (with alpha). For large sets: ImageSet."""
-    found = []
-    for _, image in open_images(path, names):
-        values = torch.from_numpy(np.array(image)).float() / 255
-        found.append(values if values.ndim == 3 else values[..., None])
-    return found
+    arrays = (np.array(image) for _, image in open_images(path, names))
+    return [torch.from_numpy(a.reshape(*a.shape[:2], -1)).float() / 255 for a in arrays]
 
 
 class ImageSet:

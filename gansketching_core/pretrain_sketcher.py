@@ -24,6 +24,7 @@ from torch import Tensor
 
 from . import checkpoints, draws
 from .images import ImageSet, hold_out, image_names, resize, skeleton
+from .metrics import chamfer
 from .photosketch import PhotoSketch
 
 log = logging.getLogger(__name__)
@@ -272,9 +273,14 @@ def augment_pairs(x: Tensor, pen: float, draw: torch.Generator) -> tuple[Tensor,
     blank = x.new_tensor([1, 1, 1, 1, 0])[None, :, None, None]  # white, far from lines, no object: what moves in
     x = F.grid_sample(x - blank, grid, padding_mode="zeros", align_corners=False) + blank
     distance = x[:, 3:4] * FAR * zoom[:, None, None, None]
-    ink = (pen / 2 + 0.5 - distance).clamp(0, 1)
+    ink = _inked(distance, pen)
     photo = mix_colours(x[:, :3], draw)
     return (other_ground(photo, x[:, 4:], draw) * 2 - 1).clamp(-1, 1), ink
+
+
+def _inked(distance: Tensor, pen: float) -> Tensor:
+    """Distances to lines -> ink in 0..1 of a pen `pen` wide, both in pixels."""
+    return (pen / 2 + 0.5 - distance).clamp(0, 1)
 
 
 def mix_colours(photo: Tensor, draw: torch.Generator) -> Tensor:
@@ -309,6 +315,28 @@ def degrade(photo: Tensor, draw: torch.Generator) -> Tensor:
     grain = F.avg_pool2d(noise, 3, stride=1, padding=1) * 2  # generators leave blotches, not single pixels
     noise = torch.where(torch.rand(count, 1, 1, 1, generator=draw) < 0.5, noise, grain)
     return torch.where(on[:, 1], photo + 0.12 * amount[:, 1] * noise, photo)
+
+
+@torch.no_grad()
+def evaluate_sketcher(
+    sketcher: torch.nn.Module, pairs: Pairs, *, size: int = 64, stroke_width: float = 0.02
+) -> dict[str, float]:
+    """How near a sketcher's drawings of size x size px come to those of the pairs: means over the pairs.
+
+    l1: absolute difference of ink (0..1) per pixel; chamfer: see metrics.chamfer, in units of the side; ink: inked
+    share of the drawing, and wanted: of the pair's.
+    """
+    totals: dict[str, float] = defaultdict(float)
+    for k in range(len(pairs)):
+        photo = resize(pairs.photo[k : k + 1].float() / 127.5 - 1, size).clamp(-1, 1)
+        ink = _inked(pairs.distance[k : k + 1].float() / 16, stroke_width * SIDE)
+        wanted = 1 - 2 * F.adaptive_avg_pool2d(ink, size)
+        drawing = sketcher(photo)
+        totals["l1"] += (drawing - wanted).abs().mean().item() / 2
+        totals["chamfer"] += chamfer(drawing, wanted).item()
+        totals["ink"] += (1 - drawing).mean().item() / 2
+        totals["wanted"] += (1 - wanted).mean().item() / 2
+    return {name: total / len(pairs) for name, total in totals.items()}
 
 
 def train_sketcher(

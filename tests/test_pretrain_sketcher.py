@@ -11,6 +11,7 @@ from scipy import ndimage
 
 from gansketching_core import draws
 from gansketching_core.checkpoints import load_photosketch
+from gansketching_core.photosketch import LineExtractor
 from gansketching_core.pretrain_sketcher import (
     Pairs,
     SketcherConfig,
@@ -19,6 +20,7 @@ from gansketching_core.pretrain_sketcher import (
     balanced,
     draw_lines,
     drawing_losses,
+    evaluate_sketcher,
     find_object,
     pairs_from_file,
     train_sketcher,
@@ -131,6 +133,13 @@ def test_training_reduces_the_losses(pairs):
     assert np.mean(losses[-5:]) < 0.7 * np.mean(losses[:5])
     net = trainer.result()
     assert not net.training and not any(p.requires_grad for p in net.parameters())
+
+
+def test_evaluation_tells_a_good_sketcher_from_a_blank_one(pairs):
+    good = evaluate_sketcher(LineExtractor(), pairs, size=64)
+    blank = evaluate_sketcher(lambda photo: torch.ones_like(photo[:, :1]), pairs, size=64)
+    assert good["chamfer"] < 0.02 < blank["chamfer"]
+    assert good["l1"] < blank["l1"] == pytest.approx(blank["wanted"])
 
 
 def test_resuming_is_exact(pairs):
