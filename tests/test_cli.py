@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import os
+import shutil
 import signal
+import subprocess
+import sys
 from typing import Literal
 
 import numpy as np
@@ -414,6 +418,84 @@ def test_run_mistakes(tmp_path, capsys, real_pack):
     lines = capsys.readouterr().err.strip().splitlines()
     assert len(lines) == 3 and not (tmp_path / "out").exists()
     assert 'no node "9"' in failed(capsys, "run", path, "--set", "9.x=1")
+
+
+def fine_tuning(steps: int) -> dict:
+    """The pack's own nodes with their widgets at the defaults, but few steps."""
+    nodes = {
+        "model": ("LoadStyleGAN", {"model_name": "tiny.safetensors"}),
+        "sketcher": ("LoadPhotoSketch", {"network": "line extractor (no weights)"}),
+        "sketches": ("LoadSketches", {"folder": "drawings", "size": 32}),
+        "options": ("FineTuneOptions", {"steps": steps, "batch": 2}),
+        "tune": (
+            "FineTuneMapping",
+            {"model": ["model", 0], "sketches": ["sketches", 0], "photosketch": ["sketcher", 0]}
+            | {"options": ["options", 0]},
+        ),
+        "save": ("SaveCustomisedModel", {"model": ["tune", 0], "name": "fruit/round"}),
+        "sample": ("Sample", {"model": ["tune", 0], "count": 2}),
+    }
+    registry = cli_pack.load_pack().NODE_CLASS_MAPPINGS
+    prompt = {}
+    for key, (name, inputs) in nodes.items():
+        declared = registry[f"GANSketching_{name}"].INPUT_TYPES()["required"]
+        defaults = {n: spec[1]["default"] for n, spec in declared.items() if "default" in spec[1]}
+        prompt[key] = {"class_type": f"GANSketching_{name}", "inputs": defaults | inputs, "_meta": {"title": name}}
+    prompt["pictures"] = {"class_type": "SaveImage", "inputs": {"images": ["sample", 0], "filename_prefix": "x"}}
+    prompt["report"] = {"class_type": "PreviewAny", "inputs": {"source": ["tune", 3]}}
+    return prompt
+
+
+def test_run_fine_tunes_and_goes_on_after_an_interrupt(tmp_path, capsys, real_pack, monkeypatch):
+    cli_pack.load_pack()
+    finetuner = importlib.import_module("gansketching_pack.gansketching_core.finetune").SketchFinetuner
+    folders = {name: tmp_path / name for name in ("input", "output", "models")}
+    importlib.import_module("gansketching_pack.nodes.host").set_folders(**folders)
+    (folders["models"] / "stylegan").mkdir(parents=True)
+    checkpoints.save_model(make_model(), folders["models"] / "stylegan" / "tiny.safetensors")
+    draw(folders["input"] / "drawings" / "a.png")
+    (tmp_path / "w.json").write_text(json.dumps(fine_tuning(3)))
+    command = ["run", tmp_path / "w.json"]
+    for name, folder in folders.items():
+        command += [f"--{name}-dir", folder]
+    original = finetuner._update_generator
+
+    def press(self, draw):
+        if self.steps_done == 1:
+            os.kill(os.getpid(), signal.SIGINT)
+        return original(self, draw)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(finetuner, "_update_generator", press)
+        assert run(*command) == 130
+    assert 'Stopped in "FineTuneMapping"' in capsys.readouterr().err
+    for expected in ("Went on from step 1", "no training needed"):
+        assert run(*command) == 0
+        assert expected in capsys.readouterr().out
+    assert (folders["output"] / "x_00004_.png").exists()
+    assert (folders["output"] / "gansketching" / "fruit" / "round_00002.safetensors").exists()
+
+
+def test_installed_layout(tmp_path, real_pack):
+    """In a wheel the pack lies beside the core under a name of its own."""
+    root, site = cli_pack.pack_root(), tmp_path / "site"
+    code = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(root / "gansketching_core", site / "gansketching_core", ignore=code)
+    shutil.copytree(root / "nodes", site / "gansketching_pack" / "nodes", ignore=code)
+    shutil.copy(root / "__init__.py", site / "gansketching_pack")
+    workflow(tmp_path / "w.json")
+    command = [
+        sys.executable,
+        "-m",
+        "gansketching_core.cli",
+        "run",
+        str(tmp_path / "w.json"),
+        "--set",
+        "LoadStyleGAN.x=1",
+    ]
+    environment = {**os.environ, "PYTHONPATH": str(site), "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and 'the workflow has no node "LoadStyleGAN"' in done.stderr
 
 
 def test_bundled_workflows_are_found_by_name(monkeypatch, tmp_path):
