@@ -187,8 +187,10 @@ def _about(path: Path) -> Iterator[None]:
     try:
         yield
     except ValidationError as error:
-        reasons = "; ".join(e["msg"].removeprefix("Value error, ") for e in error.errors())
-        raise ValueError(f"{path.name}: this network is of a shape that is not supported: {reasons}") from None
+        reasons = "; ".join(
+            " ".join([*map(str, e["loc"]), e["msg"].removeprefix("Value error, ")]) for e in error.errors()
+        )
+        raise ValueError(f"{path.name}: networks of this shape are not supported: {reasons}") from None
     except ValueError as error:
         raise ValueError(f"{path.name}: {error}") from error
     except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError) as error:

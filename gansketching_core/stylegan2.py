@@ -36,6 +36,7 @@ class GanConfig(BaseModel):
     class_count: int = Field(0, ge=0, le=100_000, description="Number of classes; 0 for an unconditional model.")
     conv_clamp: float | None = Field(None, gt=0, description="Bound on activations (models trained in float16).")
     residual_discriminator: bool = Field(True, description="False: a plain discriminator without skip branches.")
+    stddev_group: int = Field(4, ge=1, le=4096, description="Largest group of the minibatch standard deviation.")
     cmap_dim: int = Field(0, ge=0, le=4096, description="Projection length of a conditional discriminator.")
     discriminator_mapping_layers: int = Field(8, ge=1, le=64, description="Depth of a conditional D's label network.")
 
@@ -363,7 +364,7 @@ class Discriminator(nn.Module):
     def forward(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
         x = self.features(x)[-1].to(self.out.bias.dtype)
         with full_precision(x):
-            x = torch.cat([x, _minibatch_std(x)], dim=1)
+            x = torch.cat([x, _minibatch_std(x, self.config.stddev_group)], dim=1)
             x = self.out(self.hidden(self.final_conv(x).flatten(1)))
         if self.mapping is not None:
             direction = self.mapping(None, _one_hot(labels, self.config.class_count, len(x), x))
@@ -371,7 +372,7 @@ class Discriminator(nn.Module):
         return x
 
 
-def _minibatch_std(x: Tensor, group: int = 4) -> Tensor:
+def _minibatch_std(x: Tensor, group: int) -> Tensor:
     """[B,C,H,W] -> [B,1,H,W]: mean standard deviation over each sample's group.
 
     Groups of at most `group`, strided as in the reference (sample i with i + B/group). Where the batch is no multiple
