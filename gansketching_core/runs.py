@@ -149,6 +149,6 @@ def _resume(path: Path, finetuner: SketchFinetuner) -> list[StepReport]:
     except (RuntimeError, ValueError, TypeError, KeyError, EOFError, OSError, pickle.UnpicklingError) as error:
         os.replace(path, path.with_suffix(".broken"))
         raise ValueError(
-            f"the saved state of this run could not be read ({error}); it was set aside as state.broken: run again "
-            "to start afresh"
+            f"the saved state of this run in {path.parent} is damaged; it was set aside as state.broken: run again to "
+            "start afresh"
         ) from error

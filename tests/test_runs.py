@@ -1,0 +1,121 @@
+"""Runs on disk: nothing is trained twice, nothing is lost, and resuming after kill -9 is exact."""
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from tiny import same_weights, some_sketches, tiny_model
+
+from gansketching_core import runs
+from gansketching_core.checkpoints import describe
+from gansketching_core.finetune import FinetuneConfig
+from gansketching_core.images import ImageSet
+from gansketching_core.photosketch import LineExtractor, PhotoSketch
+
+CONFIG = FinetuneConfig(steps=6, batch=4, r1_every=2, precision="float32")
+
+
+def customise(folder, config=CONFIG, **options):
+    return runs.customise(tiny_model(), some_sketches(), LineExtractor(), config, folder=folder, **options)
+
+
+def test_the_same_inputs_return_at_once(tmp_path):
+    steps = []
+    first = customise(tmp_path, on_step=lambda report, _finetuner: steps.append(report.step))
+    assert steps == list(range(6)) and first.trained_steps == 6 and not first.from_cache
+    again = customise(tmp_path, on_step=lambda *_: pytest.fail("trained again"))
+    assert again.from_cache and same_weights(first.model, again.model)
+    assert [r.losses for r in again.history] == [r.losses for r in first.history]
+    assert again.model.base_hash == tiny_model().base_hash
+    torch.testing.assert_close(again.model.w_mean, first.model.w_mean)
+    assert {p.name for p in first.path.iterdir()} == {"model.safetensors", "history.json"}
+
+
+def test_the_result_is_small_and_names_its_settings(tmp_path):
+    result = customise(tmp_path)
+    assert (result.path / "model.safetensors").stat().st_size < 10_000
+    assert "learning_rate" in json.dumps(describe(result.path / "model.safetensors"))
+
+
+def test_every_input_counts_in_the_key():
+    def key(model=None, sketches=None, sketcher=None, config=CONFIG, images=None):
+        sketches = some_sketches() if sketches is None else sketches
+        return runs.run_key(model or tiny_model(), sketches, sketcher or LineExtractor(), config, images)
+
+    torch.manual_seed(0)
+    keys = [
+        key(),
+        key(model=tiny_model(1)),
+        key(sketches=some_sketches(2)),
+        key(sketcher=PhotoSketch(width=4, blocks=1)),
+        key(config=FinetuneConfig(steps=7)),
+        key(images=ImageSet(torch.rand(2, 32, 32, 3), 32)),
+    ]
+    assert len(set(keys)) == len(keys) and key() == keys[0]
+
+
+def test_a_cancelled_run_goes_on_where_it_stopped(tmp_path):
+    whole = customise(tmp_path / "whole")
+
+    def cancel(report, _finetuner):
+        if report.step == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        customise(tmp_path / "parts", on_step=cancel)
+    steps = []
+    rest = customise(tmp_path / "parts", on_step=lambda report, _finetuner: steps.append(report.step))
+    assert steps == [4, 5] and rest.trained_steps == 2 and len(rest.history) == 6
+    assert same_weights(whole.model, rest.model)
+
+
+def test_starting_afresh(tmp_path):
+    customise(tmp_path)
+    assert customise(tmp_path, resume=False).trained_steps == 6
+
+
+def test_damaged_files_are_not_fatal(tmp_path):
+    place = customise(tmp_path).path
+    (place / "model.safetensors").write_bytes(b"damaged")
+    assert customise(tmp_path).trained_steps == 6
+    (place / "model.safetensors").unlink()
+    (place / "state.pt").write_bytes(b"damaged")
+    with pytest.raises(ValueError, match=r"is damaged; it was set aside as state\.broken"):
+        customise(tmp_path)
+    assert customise(tmp_path).trained_steps == 6
+
+
+KILLED = """
+import os, signal, sys
+sys.path.insert(0, {tests!r})
+import torch
+torch.set_num_threads(1)
+from test_runs import customise
+from gansketching_core import runs
+from gansketching_core.checkpoints import describe
+runs.CHECKPOINT_SECONDS = 0
+polls = 0
+def poll():
+    global polls
+    polls += 1
+    if polls == {at}:
+        os.kill(os.getpid(), signal.SIGKILL)
+customise({folder!r}, poll=poll)
+"""
+
+
+def test_kill_9_and_resume_gives_the_same_bits(tmp_path):
+    whole = customise(tmp_path / "whole")
+    tests = str(Path(__file__).parent)
+    for at in (60, 350, 700):  # a step polls about 150 times
+        folder = str(tmp_path / f"killed {at}")
+        script = KILLED.format(tests=tests, at=at, folder=folder)
+        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+        assert done.returncode == -signal.SIGKILL, done.stderr
+        rest = customise(folder)
+        assert same_weights(whole.model, rest.model), f"killed at poll {at}"
+    assert 0 < rest.trained_steps < 6  # the last was killed late: a checkpoint was there
