@@ -42,3 +42,11 @@ def _ink_and_distance(drawings: Tensor) -> tuple[np.ndarray, np.ndarray]:
     way = [distance_transform_edt(~one) / side if one.any() else np.full(one.shape, math.sqrt(2)) for one in ink]
     way = np.stack(way) if way else np.zeros(ink.shape)
     return ink.reshape(len(ink), -1).astype(np.float32), way.reshape(len(ink), -1).astype(np.float32)
+
+
+def psnr(images: Tensor, targets: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Peak signal-to-noise ratio [N] in dB of images [N,3,H,W] in -1..1 (clipped), over pixels weighted by the mask."""
+    square = (images.clamp(-1, 1) - targets.clamp(-1, 1)).square().mean(dim=1, keepdim=True)
+    weight = torch.ones_like(square) if mask is None else mask.expand_as(square)
+    mean = (square * weight).sum(dim=(1, 2, 3)) / weight.sum(dim=(1, 2, 3))
+    return 10 * torch.log10(4 / mean.clamp(min=1e-10))
