@@ -24,6 +24,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from scipy import ndimage
 from torch import Tensor
 
+from .strokes import redraw
+
 IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 MAX_PIXELS = 80_000_000  # of one image
 MAX_FILE_BYTES = 256 * 2**20  # of one image file, or one entry of a zip once unpacked
@@ -119,7 +121,9 @@ class SketchConfig(BaseModel):
         "auto",
         description="White lines on black are turned to black on white: auto when the border of the picture is dark.",
     )
-    levels: bool = Field(True, description="Make the paper pure white and the darkest line pure black.")
+    levels: bool = Field(
+        True, description="Make the paper pure white, also where a photo of it is in shade, and the darkest line black."
+    )
     crop: bool = Field(False, description="Crop to what is drawn, so that the drawing fills the square.")
     margin: float = Field(0.1, ge=0, le=1, description="White margin around a cropped drawing, as a share of its side.")
     stroke_width: float = Field(
@@ -179,9 +183,9 @@ def _prepare(image: Tensor, size: int, config: SketchConfig, name: str) -> Tenso
     ink = _scale(ink, working)
     pixel = working / size  # of the result
     if config.stroke_width:
-        ink = _redraw(ink, max(config.stroke_width * working, pixel))
+        ink = redraw(ink, max(config.stroke_width * working, pixel))
     elif pixel > 1:
-        ink = np.maximum(ink, _redraw(ink, pixel))
+        ink = np.maximum(ink, redraw(ink, pixel))
     ink = resize(torch.from_numpy(np.ascontiguousarray(ink, dtype=np.float32))[None, None], size)
     return 1 - 2 * ink[0].clamp(0, 1)
 
@@ -195,34 +199,45 @@ def _ink(image: Tensor, config: SketchConfig, name: str) -> np.ndarray:
         grey = grey.numpy()
         if config.invert == "always" or (config.invert == "auto" and _has_dark_ground(grey)):
             grey = 1 - grey
-        darkest = float(grey.min())
-        paper = float(grey.max()) if _has_dark_ground(grey) else _border_level(grey)
-        if paper - darkest >= 0.08:
+        paper = float(grey.max()) if _has_dark_ground(grey) else float(np.median(_border(grey)))
+        contrast = paper - float(grey.min())
+        if contrast >= 0.08:
             break
     else:
         raise ValueError(f"{name} is blank: no line on it differs from the paper; draw something or leave it out")
     if not config.levels:
         return 1 - grey
-    ink = np.clip((paper - grey) / (paper - darkest), 0, 1)
-    return np.where(ink < 0.08, 0, ink)  # paper grain
+    ink = (_local_paper(grey, paper) - grey) / contrast
+    return np.where(ink < 0.08, 0, ink.clip(0, 1))  # without the paper's grain
 
 
-def _has_dark_ground(grey: np.ndarray) -> bool:
-    border = _border_level(grey)
-    return bool(border < 0.5 and grey.max() - border > border - grey.min())
-
-
-def _border_level(grey: np.ndarray) -> float:
-    """Median along the border, 6% of the side wide, so that a thin frame around the paper does not count."""
+def _border(grey: np.ndarray) -> np.ndarray:
+    """Values along the border, 6% of the side wide, so that a thin frame around the paper is outvoted."""
     width = max(1, round(0.06 * min(grey.shape)))
     inner = np.zeros(grey.shape, dtype=bool)
     inner[width:-width, width:-width] = True
-    return float(np.median(grey[~inner]))
+    return grey[~inner]
+
+
+def _has_dark_ground(grey: np.ndarray) -> bool:
+    level = float(np.median(_border(grey)))
+    return bool(level < 0.5 and grey.max() - level > level - grey.min())
+
+
+def _local_paper(grey: np.ndarray, paper: float) -> np.ndarray | float:
+    """Brightness of the paper at every pixel [H,W], where a photo of it is lit unevenly; else `paper`."""
+    low, high = np.percentile(_border(grey), (25, 75))
+    if high - low < 0.03:
+        return paper
+    coarse = F.interpolate(torch.from_numpy(grey)[None, None], size=(64, 64), mode="area")[0, 0].numpy()
+    light = ndimage.percentile_filter(coarse, 80, size=17, mode="nearest")
+    light = ndimage.gaussian_filter(light, 4, mode="nearest").clip(0.5 * paper)  # a large black area is no paper
+    return F.interpolate(torch.from_numpy(light)[None, None], size=grey.shape, mode="bilinear")[0, 0].numpy()
 
 
 def _crop(ink: np.ndarray, margin: float) -> np.ndarray:
     """The drawn part of [H,W] with a margin around it, a share of the longer side."""
-    rows, columns = (np.flatnonzero((ink > 0.2).any(axis=axis)) for axis in (1, 0))
+    rows, columns = (np.flatnonzero((ink > 0.25 * ink.max()).any(axis=axis)) for axis in (1, 0))
     ink = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     return np.pad(ink, round(margin * max(ink.shape)))
 
@@ -234,51 +249,6 @@ def _scale(ink: np.ndarray, side: int) -> np.ndarray:
         ink = ndimage.maximum_filter(ink, size=math.ceil(factor))
     ink = resize(torch.from_numpy(np.ascontiguousarray(ink, dtype=np.float32))[None, None], side)
     return ink[0, 0].clamp(0, 1).numpy()
-
-
-def _redraw(ink: np.ndarray, width: float) -> np.ndarray:
-    """The drawing [H,W] with a round pen `width` px wide led along its centre lines. Filled areas stay filled."""
-    drawn = ink > 0.25
-    if not drawn.any():
-        return ink
-    lines = skeleton(drawn)
-    pen = np.clip(width / 2 + 0.5 - ndimage.distance_transform_edt(~lines), 0, 1)
-    radius = ndimage.distance_transform_edt(drawn)
-    solid = radius > 3 * np.median(radius[lines]) + 1  # far thicker than the strokes: filled in
-    if solid.any():
-        pen[ndimage.distance_transform_edt(~solid) <= radius[solid].min()] = 1
-    return pen * ndimage.maximum_filter(ink, size=2 * math.ceil(width / 2) + 1)
-
-
-def skeleton(drawn: np.ndarray) -> np.ndarray:
-    """Centre lines, one pixel wide, of a boolean drawing [H,W].
-
-    Peels one side at a time, removing only pixels whose removal neither breaks a line nor shortens it, so that every
-    stroke and dot keeps its connections (Rosenfeld, Information and Control 29, 1975).
-    """
-    padded = np.pad(drawn.astype(bool), 1)
-    flat, row = padded.reshape(-1), padded.shape[1]
-    ring = (-row, -row + 1, 1, row + 1, row, row - 1, -1, -row - 1)  # N, NE, E, SE, S, SW, W, NW
-    left = np.flatnonzero(flat)
-    while True:
-        count = len(left)
-        for side in (0, 4, 2, 6):
-            edge = left[~flat[left + ring[side]]]
-            code = sum(flat[edge + offset].astype(np.uint8) << k for k, offset in enumerate(ring))
-            flat[edge[_REMOVABLE[code]]] = False
-            left = left[flat[left]]
-        if len(left) == count:
-            return padded[1:-1, 1:-1]
-
-
-def _removable(code: int) -> bool:
-    """Whether a pixel with these 8 neighbours (bit 0: N, clockwise) can go: not an end, and one run of neighbours."""
-    near = [bool(code >> k & 1) for k in range(8)]
-    runs = sum(not near[k] and (near[k + 1] or near[(k + 2) % 8]) for k in (0, 2, 4, 6))
-    return sum(near) >= 2 and runs == 1
-
-
-_REMOVABLE = np.array([_removable(code) for code in range(256)])
 
 
 # --------------------------------------------------------------------------------------------------------------- files

@@ -23,9 +23,10 @@ from scipy import ndimage
 from torch import Tensor
 
 from . import checkpoints, draws
-from .images import ImageSet, hold_out, image_names, resize, skeleton
+from .images import ImageSet, hold_out, image_names, resize
 from .metrics import chamfer
 from .photosketch import PhotoSketch
+from .strokes import skeleton
 
 log = logging.getLogger(__name__)
 
