@@ -233,9 +233,9 @@ class SketcherTrainer:
         }
 
     def load_state_dict(self, state: dict) -> None:
-        """Go on from `state_dict()` of a trainer with the same options."""
+        """Go on from `state_dict()`. Only the length of the training may differ in the options."""
         ours = self.config.model_dump()
-        changed = [key for key in ours if state["config"].get(key) != ours[key]]
+        changed = [key for key in ours if key != "steps" and state["config"].get(key) != ours[key]]
         if changed:
             key = changed[0]
             theirs = state["config"].get(key)

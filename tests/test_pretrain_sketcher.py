@@ -165,6 +165,14 @@ def test_resuming_with_other_options_is_refused(pairs):
         other.load_state_dict(state)
 
 
+def test_a_training_can_be_made_longer(pairs):
+    first = SketcherTrainer(TINY, pairs)
+    first.step()
+    longer = SketcherTrainer(TINY.model_copy(update={"steps": 60}), pairs)
+    longer.load_state_dict(first.state_dict())
+    assert longer.steps_done == 1
+
+
 def test_result_does_not_change_when_training_goes_on(pairs):
     trainer = SketcherTrainer(TINY, pairs)
     net = trainer.result()
