@@ -18,6 +18,7 @@ from .cli_models import add_device, device_of
 from .finetune import PRESETS, FinetuneConfig
 from .pretrain import PretrainConfig, Pretrainer
 from .pretrain_sketcher import SketcherConfig, train_sketcher
+from .stylegan2 import GanConfig
 
 CHECKPOINT_SECONDS = 120.0
 
@@ -169,6 +170,8 @@ def bench(parser: ArgumentParser, argv: list[str]) -> None:
         raise ValueError(f"--steps {args.steps}: use 1 or more")
     changes = {"precision": args.precision} if args.precision else {}
     config = build(lambda **given: FinetuneConfig.preset(args.preset, **given), batch=args.batch, **changes)
+    for resolution in args.resolution:
+        build(GanConfig, resolution=resolution)
     device = device_of(args)
     print(
         f"{device}, {torch.get_num_threads()} threads, PyTorch {torch.__version__}, batch {args.batch}, {args.preset}"
