@@ -105,4 +105,5 @@ def _list(headless: ModuleType, prompt: dict) -> None:
     for key in prompt:
         print(headless.name_of(prompt, key))
         for name, value in prompt[key]["inputs"].items():
-            print(f"    {name} " + (f"<- node {value[0]}" if isinstance(value, list) else f"= {json.dumps(value)}"))
+            shown = f"<- node {value[0]}" if isinstance(value, list) and value else f"= {json.dumps(value)}"
+            print(headless.plain(f"    {name} {shown}"))

@@ -30,8 +30,13 @@ class WorkflowError(ValueError):
     """What is wrong with a workflow, one problem per line."""
 
     def __init__(self, problems: list[str]):
-        super().__init__("\n".join(problems))
-        self.problems = problems
+        self.problems = [plain(problem) for problem in problems]
+        super().__init__("\n".join(self.problems))
+
+
+def plain(text: str) -> str:
+    """Without control characters: what strangers write must not steer a terminal."""
+    return "".join(c if c.isprintable() or c in "\n\t" else "?" for c in text)
 
 
 @dataclass
@@ -55,7 +60,9 @@ def read_workflow(path: Path) -> Prompt:
     if isinstance(data, dict) and isinstance(data.get("prompt"), dict):
         data = data["prompt"]
     if isinstance(data, dict) and isinstance(data.get("nodes"), list):
-        raise WorkflowError([f"{path} is in the editor's format: in ComfyUI, save it with Workflow > Export (API)"])
+        twin = path.parent / "api" / path.name
+        remedy = f"run {twin}" if twin.is_file() else "in ComfyUI, save it with Workflow > Export (API)"
+        raise WorkflowError([f"{path} is in the editor's format: {remedy}"])
     if not isinstance(data, dict) or not data:
         raise WorkflowError([f"{path} holds no workflow: expected {{node id: {{class_type, inputs}}}}"])
     for key, node in data.items():
@@ -82,13 +89,13 @@ def title(prompt: Prompt, key: str) -> str:
 def _own_title(prompt: Prompt, key: str) -> str | None:
     meta = prompt[key].get("_meta")
     text = meta.get("title") if isinstance(meta, dict) else None
-    return text if isinstance(text, str) and text.strip() else None
+    return plain(text) if isinstance(text, str) and text.strip() else None
 
 
 def name_of(prompt: Prompt, key: str) -> str:
     """For messages: 'node 3 "Fine-tune" (GANSketching_FineTuneMapping)'."""
     shown, kind = title(prompt, key), prompt[key]["class_type"]
-    return f"node {key} ({kind})" if shown == kind else f'node {key} "{shown}" ({kind})'
+    return plain(f"node {key} ({kind})" if shown == kind else f'node {key} "{shown}" ({kind})')
 
 
 # ---------------------------------------------------------------------------------------------------------- settings
@@ -412,4 +419,4 @@ def _collect(report: Report, name: str, shown: list[dict]) -> None:
                     folder = host.folder(item.get("type", "output"))
                     report.files.append(folder / item.get("subfolder", "") / item["filename"])
                 elif isinstance(item, str):
-                    report.texts.append((name, item))
+                    report.texts.append((name, plain(item)))

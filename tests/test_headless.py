@@ -248,6 +248,22 @@ def test_files_that_are_no_workflow(tmp_path, text, words):
         headless.read_workflow(tmp_path / "w.json")
 
 
+def test_the_api_form_is_suggested(tmp_path):
+    (tmp_path / "api").mkdir()
+    for folder in (tmp_path, tmp_path / "api"):
+        (folder / "w.json").write_text('{"nodes": [], "links": []}')
+    with pytest.raises(headless.WorkflowError) as caught:
+        headless.read_workflow(tmp_path / "w.json")
+    assert f"run {tmp_path / 'api' / 'w.json'}" in str(caught.value)
+
+
+def test_control_characters_never_reach_the_terminal():
+    escape = "\x1b[2J"
+    assert "\x1b" not in refused(workflow(n1=("Number", {"value": 1, "kind": escape, escape: 1}, escape)))
+    report = run(workflow(n2=("PreviewAny", {"source": f"a{escape}\nb"}, f"T{escape}")))
+    assert report.texts == [("T?[2J", "a?[2J\nb")]
+
+
 def test_reads_plain_files_and_request_bodies(tmp_path):
     prompt = workflow()
     for body in (prompt, {"prompt": prompt, "client_id": "x"}):
