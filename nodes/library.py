@@ -23,7 +23,7 @@ RESULTS, RUNS = "gansketching", "runs"  # output/gansketching/<name>.safetensors
 host.register_models("stylegan", MODEL_FILES)
 host.register_models("photosketch", MODEL_FILES)
 
-_base_hashes: dict[str, str] = {}
+_hashes: dict[str, str] = {}
 
 
 def results_folder() -> Path:
@@ -94,36 +94,31 @@ def fingerprint(path: Path) -> str:
 
 def load_generator(path: Path) -> GanModel:
     """A model from its file; a customised one together with the base it was made from, searched among those listed."""
-    about = checkpoints.describe(path)
-    if about["kind"] != "customised model":
-        return checkpoints.load_model(path)
-    return checkpoints.load_customised(path, _find_base(path, about))
+    if path.suffix.lower() == ".safetensors":
+        about = checkpoints.describe(path)
+        if about["kind"] == "customised model":
+            return checkpoints.load_customised(path, checkpoints.load_model(_find_base(path, about)))
+    return checkpoints.load_model(path)
 
 
-def _find_base(delta: Path, about: dict[str, str]) -> GanModel:
+def _find_base(delta: Path, about: dict[str, str]) -> Path:
     """The listed model whose weights have the hash that a customised model names. Its namesakes are tried first."""
-    wanted = about["base hash"]
     candidates = [path for path in generators().values() if path != delta]
-    for path in sorted(candidates, key=lambda path: path.stem != about.get("base")):
-        key = f"{path}:{fingerprint(path)}"
-        if _base_hashes.get(key, wanted) != wanted:
-            continue
-        model = _full_model(path)
-        _base_hashes[key] = model.base_hash if model else ""
-        if _base_hashes[key] == wanted:
-            return model
+    for path in sorted(candidates, key=lambda path: path.stem != about["base"]):
+        if _weights_hash(path) == about["base hash"]:
+            return path
     raise ValueError(
-        f'{delta.name} was customised from the model "{about.get("base", "unknown")}" (hash {wanted[:12]}), which is '
-        "not among the listed models. Put that model into models/stylegan and run again."
+        f'{delta.name} was customised from the model "{about["base"]}" (hash {about["base hash"][:12]}), which is not '
+        "among the listed models. Put that model into models/stylegan and run again."
     )
 
 
-def _full_model(path: Path) -> GanModel | None:
-    """The model in a file, or None where it is a customised one or can't be read."""
-    try:
-        return checkpoints.load_model(path)
-    except (ValueError, OSError):
-        return None
+def _weights_hash(path: Path) -> str:
+    """Of a whole model; "" for other files. Remembered while the file stays the same."""
+    key = f"{path}:{fingerprint(path)}"
+    if key not in _hashes:
+        _hashes[key] = checkpoints.describe(path).get("hash", "")
+    return _hashes[key]
 
 
 # ------------------------------------------------------------------------------------------------------------ saving

@@ -30,11 +30,10 @@ def to_image(picture: Image.Image) -> Tensor:
 def labelled(parts: Sequence[tuple[str, Tensor]], *, columns: int = 0, across: bool = True) -> Image.Image:
     """Several IMAGE batches as one picture: a title and a grid for each, beside (across) or below each other.
 
-    columns: of each grid; 0: about square. Pictures smaller than 128 px are enlarged, those above 512 px reduced.
+    columns: of each grid; 0: about square. All pictures get the size of the last batch's, but 128 to 512 px.
     """
-    largest = max(max(batch.shape[1:3]) for _, batch in parts)
-    scale = min(max(largest, SMALLEST_TILE), LARGEST_TILE) / largest
-    blocks = [_block(label, batch, columns or math.ceil(math.sqrt(len(batch))), scale) for label, batch in parts]
+    side = min(max(*parts[-1][1].shape[1:3], SMALLEST_TILE), LARGEST_TILE)
+    blocks = [_block(label, batch, columns or math.ceil(math.sqrt(len(batch))), side) for label, batch in parts]
     widths, heights = [b.width for b in blocks], [b.height for b in blocks]
     spaces = MARGIN * (len(blocks) - 1)
     size = (sum(widths) + spaces, max(heights)) if across else (max(widths), sum(heights) + spaces)
@@ -46,10 +45,10 @@ def labelled(parts: Sequence[tuple[str, Tensor]], *, columns: int = 0, across: b
     return sheet
 
 
-def _block(label: str, batch: Tensor, columns: int, scale: float) -> Image.Image:
-    """A title over a grid of all pictures of `batch`."""
-    columns = min(columns, len(batch))
-    width, height = (max(1, round(side * scale)) for side in (batch.shape[2], batch.shape[1]))
+def _block(label: str, batch: Tensor, columns: int, side: int) -> Image.Image:
+    """A title over a grid of all pictures of `batch`, their longer side scaled to `side`."""
+    columns, scale = min(columns, len(batch)), side / max(batch.shape[1:3])
+    width, height = (max(1, round(length * scale)) for length in (batch.shape[2], batch.shape[1]))
     top = TITLE if label else 0
     font = ImageFont.load_default(16)
     size = (columns * (width + GAP) - GAP, top + math.ceil(len(batch) / columns) * (height + GAP) - GAP)

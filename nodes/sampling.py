@@ -83,11 +83,11 @@ class SideBySide:
                 "right_title": ("STRING", {"default": "customised", "tooltip": "Title of the right images."}),
                 "columns": ("INT", {"default": 0, "min": 0, "max": 64, "tooltip": columns}),
             },
-            "optional": {"sketches": ("IMAGE", {"tooltip": "Sketches to show first, as a third grid."})},
+            "optional": {"sketches": ("IMAGE", {"tooltip": "Sketches to show first, as many as there are images."})},
         }
 
     def compose(self, left, right, left_title, right_title, columns, sketches=None):
         parts = [(left_title, left), (right_title, right)]
         if sketches is not None:
-            parts.insert(0, ("sketches", sketches))
+            parts.insert(0, ("sketches", sketches[: max(len(left), len(right))]))
         return (pictures.to_image(pictures.labelled(parts, columns=columns)),)

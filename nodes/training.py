@@ -17,7 +17,7 @@ from ..gansketching_core.stylegan2 import GanModel
 from . import host, library, pictures, widgets
 from .sampling import batch_size
 
-PREVIEW_COUNT = 6  # samples shown before and after
+PREVIEW_COUNT, PREVIEW_COLUMNS = 8, 4  # samples shown before and after
 PREVIEW_SEED = 0
 PREVIEW_EVERY = 1.5  # seconds between live previews, at least
 PREVIEW_SHARE = 0.06  # of the time that live previews may take
@@ -134,7 +134,7 @@ class Watcher:
         parts = [("original", self.before), ("customised", self._samples(model))]
         if sketches is not None:
             parts.insert(0, ("sketches", sketches[:PREVIEW_COUNT]))
-        return pictures.labelled(parts, columns=PREVIEW_COUNT, across=False)
+        return pictures.labelled(parts, columns=PREVIEW_COLUMNS, across=False)
 
     def _samples(self, model: GanModel) -> Tensor:
         polled = render(model, self.latents, batch=batch_size(model), on_batch=lambda *_: host.poll())
