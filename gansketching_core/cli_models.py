@@ -46,8 +46,8 @@ def add_device(parser: ArgumentParser) -> None:
 def load_generator(name: str, base: str | None, device: torch.device) -> GanModel:
     """A whole model, or a customised one on its base: `base`, else the bundled model it was made from."""
     path = find_file(name, "weights", ".safetensors")
-    about = checkpoints.describe(path)
-    if about["kind"] != "customised model":
+    about = checkpoints.describe(path) if path.suffix == ".safetensors" else {}
+    if about.get("kind") != "customised model":
         model = checkpoints.load_model(path)
     elif base is not None:
         model = checkpoints.load_customised(path, load_generator(base, None, torch.device("cpu")))
@@ -64,8 +64,7 @@ def _find_base(path: Path, about: dict[str, str]) -> GanModel:
         if checkpoints.describe(candidate).get("hash") == about["base hash"]:
             return checkpoints.load_model(candidate)
     raise ValueError(
-        f'{path} was customised from "{about.get("base", "another model")}", which is not bundled: '
-        "give that model's file with --base"
+        f'{path} was customised from "{about["base"]}", which is not bundled: give that model\'s file with --base'
     )
 
 
@@ -287,7 +286,7 @@ def convert(parser: ArgumentParser, argv: list[str]) -> None:
     if args.target.suffix != ".safetensors":
         raise ValueError(f"{args.target}: models are written as .safetensors")
     path = find_file(args.source, "weights", ".safetensors")
-    if "photosketch" in checkpoints.describe(path)["kind"].lower():
+    if checkpoints.describe(path)["kind"] == "PhotoSketch network":
         checkpoints.save_photosketch(checkpoints.load_photosketch(path), args.target, dtype=DTYPES[args.dtype])
     else:
         model = load_generator(args.source, args.base, torch.device("cpu"))
