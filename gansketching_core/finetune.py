@@ -427,7 +427,8 @@ def _trainable(discriminator: nn.Module, yes: bool) -> None:
 
 def _copy(network: Generator | Discriminator, device: torch.device) -> Generator | Discriminator:
     """A frozen copy in evaluation mode that can enter autograd even where the original was made in inference mode."""
-    with torch.random.fork_rng(devices=[]):
+    with torch.device("meta"):  # no random weights are drawn only to be overwritten
         twin = type(network)(network.config)
-    twin.load_state_dict(network.state_dict())
-    return twin.to(device).eval().requires_grad_(False)
+    weights = {name: value.detach().to(device, copy=True) for name, value in network.state_dict().items()}
+    twin.load_state_dict(weights, assign=True)
+    return twin.eval().requires_grad_(False)
