@@ -216,8 +216,14 @@ def _check_own(metadata: Mapping[str, str], wanted: str) -> None:
 
 
 def _fill(build: Callable[[], nn.Module], weights: Mapping[str, Tensor], what: str) -> nn.Module:
-    """Build a network around `weights`, which must match it exactly. It is made without storage: a file whose shapes
-    do not fit costs no memory. Result: eval mode, float32, frozen."""
+    """The network around `weights`, which must match it exactly: eval mode, float32, frozen."""
+    net = _match(build, weights, what)
+    net.load_state_dict(_cast({name: weights[name] for name in net.state_dict()}, torch.float32), assign=True)
+    return net.eval().requires_grad_(False)
+
+
+def _match(build: Callable[[], nn.Module], weights: Mapping[str, Tensor], what: str) -> nn.Module:
+    """The network without storage, so that a file whose shapes do not fit costs no memory."""
     with torch.device("meta"):
         net = build()
     expected = net.state_dict()
@@ -228,9 +234,7 @@ def _fill(build: Callable[[], nn.Module], weights: Mapping[str, Tensor], what: s
             raise ValueError(f"{what}: {name} has {shapes}; the file is damaged or of another architecture")
         if value.is_floating_point() and not weights[name].is_floating_point():
             raise ValueError(f"{what}: {name} holds {weights[name].dtype} instead of floating point numbers")
-    weights = _cast({name: weights[name] for name in expected}, torch.float32)
-    net.load_state_dict(weights, assign=True)
-    return net.eval().requires_grad_(False)
+    return net
 
 
 def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
@@ -252,34 +256,38 @@ def load_model(path: str | Path) -> GanModel:
     """
     path = _existing(path)
     with _about(path):
-        if container(path) != "safetensors":
-            return _foreign_model(read_networks(path), path)
-        tensors, metadata = _read_safetensors(path)
-        if metadata.get("format") == FORMAT:
-            return _own_model(tensors, metadata, path.stem)
-        return _foreign_model(read_networks(path, tensors), path)
-
-
-def _own_model(tensors: dict[str, Tensor], metadata: dict[str, str], name: str) -> GanModel:
-    _check_own(metadata, "model")
-    networks = Networks(
-        Weights(_part(tensors, "generator.")),
-        Weights(found) if (found := _part(tensors, "discriminator.")) else None,
-        json.loads(metadata.get("config", "{}")),
-        tensors.get("w_mean"),
-    )
-    model = _assemble(networks, metadata.get("name", name))
-    if metadata.get("weights_hash", model.base_hash) != model.base_hash:
-        raise ValueError("the weights do not have the checksum noted in the file; it is damaged, download it again")
-    model.metadata = _others(metadata)
+        networks, metadata = _read(path)
+        model = _assemble(networks, metadata.get("name", _name(path)))
+        if metadata.get("weights_hash", model.base_hash) != model.base_hash:
+            raise ValueError("the weights do not have the checksum noted in the file; it is damaged, download it again")
+    if note := model.metadata.get("discriminator", ""):
+        logger.info("%s: discriminator %s", path.name, note)
     return model
 
 
-def _foreign_model(networks: Networks, path: Path) -> GanModel:
-    if note := networks.metadata.get("discriminator", ""):
-        logger.info("%s: discriminator %s", path.name, note)
+def _read(path: Path) -> tuple[Networks, dict[str, str]]:
+    """The networks of a file, and the metadata where it is of this package's format."""
+    if container(path) != "safetensors":
+        return read_networks(path), {}
+    tensors, metadata = _read_safetensors(path)
+    if metadata.get("format") != FORMAT:
+        return read_networks(path, tensors), {}
+    _check_own(metadata, "model")
+    discriminator = _part(tensors, "discriminator.")
+    networks = Networks(
+        Weights(_part(tensors, "generator.")),
+        Weights(discriminator) if discriminator else None,
+        json.loads(metadata.get("config", "{}")),
+        tensors.get("w_mean"),
+        _others(metadata),
+    )
+    return networks, metadata
+
+
+def _name(path: Path) -> str:
+    """A name for people; files of one name for all, such as netG.pth, are called after their folder."""
     usual = path.stem.lower() in ("netg", "g", "g_ema", "model") or path.stem.endswith("_net_G")
-    return _assemble(networks, path.absolute().parent.name if usual else path.stem)
+    return path.absolute().parent.name if usual else path.stem
 
 
 def _assemble(networks: Networks, name: str) -> GanModel:
@@ -352,3 +360,77 @@ def _existing(path: str | Path) -> Path:
     if not path.is_file():
         raise ValueError(f"{path} is a folder, not a model file" if path.is_dir() else f"{path} does not exist")
     return path
+
+
+# -------------------------------------------------------------------------------------------------------- describing
+
+
+def describe(path: str | Path) -> dict[str, str]:
+    """What a file is, for people. "kind" is "model", "customised model", "PhotoSketch network" or says what else it is.
+
+    Models have their weights' "hash", customised ones the "base hash" they need; "problem" tells why a file can't be
+    used. Only a path that leads to no file raises ValueError.
+    """
+    path = _existing(path)
+    found = {"kind": "", "file size": f"{path.stat().st_size / 1e6:.1f} MB"}
+    try:
+        with _about(path):
+            facts = _facts(path)
+            return found | facts
+    except ValueError as error:
+        kind = error.__cause__.kind if isinstance(error.__cause__, WrongKindError) else "not a usable file"
+        return found | {"kind": kind, "problem": str(error)}
+
+
+def _facts(path: Path) -> dict[str, str]:
+    if container(path) == "safetensors":
+        tensors, metadata = _read_safetensors(path)
+        if metadata.get("format") == FORMAT and metadata.get("kind") == "customised":
+            _check_own(metadata, "customised")
+            return _customised_facts(tensors, metadata)
+    try:
+        networks, metadata = _read(path)
+    except WrongKindError as error:
+        if "PhotoSketch" not in error.kind:
+            raise
+        net = load_photosketch(path)
+        facts = {"kind": "PhotoSketch network", "width": str(net.width), "residual blocks": str(net.blocks)}
+        metadata = _read_safetensors(path)[1] if container(path) == "safetensors" else {}
+        return _others(metadata) | facts | {"parameters": _count(net.state_dict())}
+    config = GanConfig.model_validate(networks.fields)
+    parts = {"generator": networks.generator.tensors}
+    _match(lambda: Generator(config), parts["generator"], "the generator")
+    if networks.discriminator is not None:
+        parts["discriminator"] = networks.discriminator.tensors
+        _match(lambda: Discriminator(config), parts["discriminator"], "the discriminator")
+    return networks.metadata | {
+        "kind": "model",
+        "name": metadata.get("name", _name(path)),
+        **_config_facts(config),
+        "parameters": ", ".join(f"{part} {_count(weights)}" for part, weights in parts.items()),
+        "hash": _hash(networks.generator.tensors),
+    }
+
+
+def _customised_facts(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> dict[str, str]:
+    return _others(metadata) | {
+        "kind": "customised model",
+        "name": metadata.get("name", ""),
+        "base": metadata.get("base_name", "unknown"),
+        "base hash": metadata.get("base_hash", ""),
+        **_config_facts(GanConfig.model_validate_json(metadata.get("config", "{}"))),
+        "parameters": f"{_count(_part(tensors, 'generator.'))} changed",
+    }
+
+
+def _config_facts(config: GanConfig) -> dict[str, str]:
+    return {
+        "resolution": f"{config.resolution} px",
+        "channels": ", ".join(map(str, config.channels)),
+        "mapping network": f"{config.mapping_layers} layers, z {config.z_dim}, w {config.w_dim}",
+        "classes": str(config.class_count or "none"),
+    }
+
+
+def _count(tensors: Mapping[str, Tensor]) -> str:
+    return f"{sum(t.numel() for name, t in tensors.items() if not name.endswith('noise_const')):,}"

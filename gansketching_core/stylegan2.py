@@ -85,6 +85,12 @@ def config_f_channels(resolution: int, channel_base: int = 32768, channel_max: i
 # ----------------------------------------------------------------------------------------------------------- layers
 
 
+def _normal(*shape: int, std: float = 1.0) -> Tensor:
+    """Drawn from N(0, std^2). On the meta device, where a loader looks at shapes only, nothing is drawn."""
+    values = torch.empty(shape)
+    return values if values.is_meta else values.normal_(std=std)
+
+
 def _activate(x: Tensor, clamp: float | None = None) -> Tensor:
     """Leaky ReLU 0.2 in place. Its gain sqrt(2) has been folded into x by the caller: it commutes with the ReLU."""
     x = F.leaky_relu_(x, LEAK)
@@ -96,7 +102,7 @@ class EqualLinear(nn.Module):
 
     def __init__(self, fan_in: int, fan_out: int, *, lr_mul: float = 1.0, bias: float = 0.0, activate: bool = False):
         super().__init__()
-        self.weight = nn.Parameter(torch.randn(fan_out, fan_in) / lr_mul)
+        self.weight = nn.Parameter(_normal(fan_out, fan_in, std=1 / lr_mul))
         self.bias = nn.Parameter(torch.full((fan_out,), bias / lr_mul))
         self.lr_mul, self.activate = lr_mul, activate
         self.gain = ACTIVATION_GAIN if activate else 1.0
@@ -113,7 +119,7 @@ class EqualConv(nn.Module):
 
     def __init__(self, fan_in: int, fan_out: int, kernel: int, *, stride: int = 1, clamp: float | None = None):
         super().__init__()
-        self.weight = nn.Parameter(torch.randn(fan_out, fan_in, kernel, kernel))
+        self.weight = nn.Parameter(_normal(fan_out, fan_in, kernel, kernel))
         self.bias = nn.Parameter(torch.zeros(fan_out))
         self.stride, self.clamp = stride, clamp
         self.padding = kernel // 2 if stride == 1 else 0
@@ -176,10 +182,10 @@ class StyledConv(nn.Module):
     def __init__(self, fan_in: int, fan_out: int, w_dim: int, size: int, *, up: bool, clamp: float | None):
         super().__init__()
         self.affine = EqualLinear(w_dim, fan_in, bias=1.0)
-        self.weight = nn.Parameter(torch.randn(fan_out, fan_in, 3, 3))
+        self.weight = nn.Parameter(_normal(fan_out, fan_in, 3, 3))
         self.bias = nn.Parameter(torch.zeros(fan_out))
         self.noise_strength = nn.Parameter(torch.zeros(()))
-        self.register_buffer("noise_const", torch.randn(size, size))
+        self.register_buffer("noise_const", _normal(size, size))
         self.size, self.up, self.clamp = size, up, clamp
 
     def forward(self, x: Tensor, w: Tensor, noise: Tensor | None) -> Tensor:
@@ -207,7 +213,7 @@ class ToRGB(nn.Module):
     def __init__(self, fan_in: int, w_dim: int, *, clamp: float | None):
         super().__init__()
         self.affine = EqualLinear(w_dim, fan_in, bias=1.0)
-        self.weight = nn.Parameter(torch.randn(3, fan_in, 1, 1))
+        self.weight = nn.Parameter(_normal(3, fan_in, 1, 1))
         self.bias = nn.Parameter(torch.zeros(3))
         self.clamp = clamp
 
@@ -229,7 +235,7 @@ class Synthesis(nn.Module):
     def __init__(self, config: GanConfig):
         super().__init__()
         channels, w_dim, clamp = config.channels, config.w_dim, config.conv_clamp
-        self.const = nn.Parameter(torch.randn(channels[0], 4, 4))
+        self.const = nn.Parameter(_normal(channels[0], 4, 4))
         self.layers = nn.ModuleList([StyledConv(channels[0], channels[0], w_dim, 4, up=False, clamp=clamp)])
         self.to_rgb = nn.ModuleList([ToRGB(channels[0], w_dim, clamp=clamp)])
         for k, (fan_in, fan_out) in enumerate(zip(channels, channels[1:])):
@@ -319,7 +325,7 @@ class _Block(nn.Module):
         super().__init__()
         self.conv1 = EqualConv(fan_in, fan_in, 3, clamp=clamp)
         self.conv2 = EqualConv(fan_in, fan_out, 3, stride=2, clamp=clamp)
-        self.skip = nn.Parameter(torch.randn(fan_out, fan_in, 1, 1)) if residual else None
+        self.skip = nn.Parameter(_normal(fan_out, fan_in, 1, 1)) if residual else None
 
     def forward(self, x: Tensor) -> Tensor:
         out = self.conv2(fir(self.conv1(x), pad=(2, 2)))
