@@ -82,6 +82,11 @@ def listed(files: dict[str, Path], name: str | None, remedy: str) -> bool | str:
     return True if name is None or name in files else f'"{name}" was not found. {remedy}'
 
 
+def version(files: dict[str, Path], name: str | None) -> str:
+    """For IS_CHANGED: the fingerprint of what is listed as `name`; "" where the name comes by a link."""
+    return fingerprint(files[name]) if name in files else ""
+
+
 def fingerprint(path: Path) -> str:
     """Changes when a file, or any file in a folder, changes."""
     files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]

@@ -39,7 +39,7 @@ class LoadStyleGAN:
 
     @classmethod
     def IS_CHANGED(cls, model_name):
-        return library.fingerprint(library.pick(library.generators(), model_name))
+        return library.version(library.generators(), model_name)
 
     def load(self, model_name):
         with host.training_mode():
@@ -72,7 +72,7 @@ class LoadPhotoSketch:
 
     @classmethod
     def IS_CHANGED(cls, network):
-        return network == LINE_EXTRACTOR or library.fingerprint(library.pick(library.sketchers(), network))
+        return library.version(library.sketchers(), network)
 
     def load(self, network):
         with host.training_mode():
@@ -115,7 +115,7 @@ class LoadSketches:
 
     @classmethod
     def IS_CHANGED(cls, folder, limit=0, size=0):
-        return library.fingerprint(library.pick(library.drawings(), folder))
+        return library.version(library.drawings(), folder)
 
     def load(self, folder, limit, size):
         path = library.pick(library.drawings(), folder)
