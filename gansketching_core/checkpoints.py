@@ -216,14 +216,10 @@ def _check_own(metadata: Mapping[str, str], wanted: str) -> None:
 
 
 def _fill(build: Callable[[], nn.Module], weights: Mapping[str, Tensor], what: str) -> nn.Module:
-    """The network around `weights`, which must match it exactly: eval mode, float32, frozen."""
-    net = _match(build, weights, what)
-    net.load_state_dict(_cast({name: weights[name] for name in net.state_dict()}, torch.float32), assign=True)
-    return net.eval().requires_grad_(False)
+    """The network around `weights`, which must match it exactly: eval mode, float32, frozen.
 
-
-def _match(build: Callable[[], nn.Module], weights: Mapping[str, Tensor], what: str) -> nn.Module:
-    """The network without storage, so that a file whose shapes do not fit costs no memory."""
+    It is built without storage, so that a file whose shapes do not fit costs no memory.
+    """
     with torch.device("meta"):
         net = build()
     expected = net.state_dict()
@@ -234,7 +230,8 @@ def _match(build: Callable[[], nn.Module], weights: Mapping[str, Tensor], what: 
             raise ValueError(f"{what}: {name} has {shapes}; the file is damaged or of another architecture")
         if value.is_floating_point() and not weights[name].is_floating_point():
             raise ValueError(f"{what}: {name} holds {weights[name].dtype} instead of floating point numbers")
-    return net
+    net.load_state_dict(_cast({name: weights[name] for name in expected}, torch.float32), assign=True)
+    return net.eval().requires_grad_(False)
 
 
 def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
@@ -256,22 +253,20 @@ def load_model(path: str | Path) -> GanModel:
     """
     path = _existing(path)
     with _about(path):
-        networks, metadata = _read(path)
-        model = _assemble(networks, metadata.get("name", _name(path)))
-        if metadata.get("weights_hash", model.base_hash) != model.base_hash:
-            raise ValueError("the weights do not have the checksum noted in the file; it is damaged, download it again")
+        if container(path) != "safetensors":
+            model = _assemble(read_networks(path), _name(path))
+        else:
+            tensors, metadata = _read_safetensors(path)
+            if metadata.get("format") == FORMAT:
+                model = _own_model(tensors, metadata, path)
+            else:
+                model = _assemble(read_networks(path, tensors), _name(path))
     if note := model.metadata.get("discriminator", ""):
         logger.info("%s: discriminator %s", path.name, note)
     return model
 
 
-def _read(path: Path) -> tuple[Networks, dict[str, str]]:
-    """The networks of a file, and the metadata where it is of this package's format."""
-    if container(path) != "safetensors":
-        return read_networks(path), {}
-    tensors, metadata = _read_safetensors(path)
-    if metadata.get("format") != FORMAT:
-        return read_networks(path, tensors), {}
+def _own_model(tensors: dict[str, Tensor], metadata: dict[str, str], path: Path) -> GanModel:
     _check_own(metadata, "model")
     discriminator = _part(tensors, "discriminator.")
     networks = Networks(
@@ -281,7 +276,10 @@ def _read(path: Path) -> tuple[Networks, dict[str, str]]:
         tensors.get("w_mean"),
         _others(metadata),
     )
-    return networks, metadata
+    model = _assemble(networks, metadata.get("name", _name(path)))
+    if metadata.get("weights_hash", model.base_hash) != model.base_hash:
+        raise ValueError("the weights do not have the checksum noted in the file; it is damaged, download it again")
+    return model
 
 
 def _name(path: Path) -> str:
@@ -372,43 +370,37 @@ def describe(path: str | Path) -> dict[str, str]:
     used. Only a path that leads to no file raises ValueError.
     """
     path = _existing(path)
-    found = {"kind": "", "file size": f"{path.stat().st_size / 1e6:.1f} MB"}
+    found = {"kind": "not a usable file", "file size": f"{path.stat().st_size / 1e6:.1f} MB"}
     try:
-        with _about(path):
-            facts = _facts(path)
-            return found | facts
+        return found | _facts(path)
     except ValueError as error:
-        kind = error.__cause__.kind if isinstance(error.__cause__, WrongKindError) else "not a usable file"
-        return found | {"kind": kind, "problem": str(error)}
+        kind = {"kind": error.__cause__.kind} if isinstance(error.__cause__, WrongKindError) else {}
+        return found | kind | {"problem": str(error)}
 
 
 def _facts(path: Path) -> dict[str, str]:
-    if container(path) == "safetensors":
-        tensors, metadata = _read_safetensors(path)
-        if metadata.get("format") == FORMAT and metadata.get("kind") == "customised":
+    with _about(path):
+        tensors, metadata = _read_safetensors(path) if container(path) == "safetensors" else ({}, {})
+    kind = metadata.get("kind") if metadata.get("format") == FORMAT else ""
+    if kind == "customised":
+        with _about(path):
             _check_own(metadata, "customised")
             return _customised_facts(tensors, metadata)
     try:
-        networks, metadata = _read(path)
-    except WrongKindError as error:
-        if "PhotoSketch" not in error.kind:
+        model = load_model(path)
+    except ValueError as error:
+        if not (isinstance(error.__cause__, WrongKindError) and "PhotoSketch" in error.__cause__.kind):
             raise
         net = load_photosketch(path)
         facts = {"kind": "PhotoSketch network", "width": str(net.width), "residual blocks": str(net.blocks)}
-        metadata = _read_safetensors(path)[1] if container(path) == "safetensors" else {}
         return _others(metadata) | facts | {"parameters": _count(net.state_dict())}
-    config = GanConfig.model_validate(networks.fields)
-    parts = {"generator": networks.generator.tensors}
-    _match(lambda: Generator(config), parts["generator"], "the generator")
-    if networks.discriminator is not None:
-        parts["discriminator"] = networks.discriminator.tensors
-        _match(lambda: Discriminator(config), parts["discriminator"], "the discriminator")
-    return networks.metadata | {
+    parameters = {"generator": model.generator, "discriminator": model.discriminator}
+    return model.metadata | {
         "kind": "model",
-        "name": metadata.get("name", _name(path)),
-        **_config_facts(config),
-        "parameters": ", ".join(f"{part} {_count(weights)}" for part, weights in parts.items()),
-        "hash": _hash(networks.generator.tensors),
+        "name": model.name,
+        **_config_facts(model.config),
+        "parameters": ", ".join(f"{part} {_count(net.state_dict())}" for part, net in parameters.items() if net),
+        "hash": model.base_hash,
     }
 
 

@@ -224,7 +224,8 @@ def nvidia_discriminator(model: GanModel, *, architecture: str = "") -> NvidiaMo
     def convolution(weights, frozen: bool = False) -> NvidiaModule:
         layer = NvidiaModule("Conv2dLayer", activation="lrelu", conv_clamp=config.conv_clamp)
         layer.register_buffer("resample_filter", _kernel(1))
-        layer.bias = None
+        if "bias" not in weights:
+            layer.bias = None
         return layer.put(weights, tuple(weights) if frozen else ())
 
     for k in range(config.block_count - 1):
@@ -247,9 +248,7 @@ def nvidia_discriminator(model: GanModel, *, architecture: str = "") -> NvidiaMo
 
 
 def write_nvidia(path: Path, data: object, protocol: int = 4) -> Path:
-    with importable(
-        torch_utils__persistence___reconstruct_persistent_obj=_reconstruct, dnnlib__util__EasyDict=EasyDict
-    ):
+    with importable(_NVIDIA):
         path.write_bytes(pickle.dumps(data, protocol))
     return path
 
