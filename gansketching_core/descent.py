@@ -27,7 +27,7 @@ class DescentConfig(BaseModel):
         "z",
         description="z: shared with customised models. w: nearer to the image. w+: nearest, a style for each layer.",
     )
-    steps: int = Field(300, ge=1, le=10_000, description="Descent steps.")
+    steps: int = Field(200, ge=1, le=10_000, description="Descent steps.")
     learning_rate: float = Field(0.1, gt=0, le=10, description="Largest step, in standard deviations of the latents.")
     ramp_up: float = Field(0.05, ge=0, le=1, description="Share of the steps in which the learning rate rises.")
     ramp_down: float = Field(0.25, ge=0, le=1, description="Share of the steps in which the learning rate falls.")

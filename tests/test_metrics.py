@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from gansketching_core.metrics import chamfer
+from gansketching_core.metrics import chamfer, psnr
 
 
 def brute_force(a: torch.Tensor, b: torch.Tensor) -> float:
@@ -39,3 +39,17 @@ def test_chamfer_refuses_what_it_cannot_compare():
         chamfer(torch.ones(1, 1, 8, 8), torch.ones(1, 1, 9, 9))
     with pytest.raises(ValueError, match="sketches have shape"):
         chamfer(torch.ones(1, 1, 8, 8), torch.ones(1, 3, 8, 8))
+
+
+def test_psnr_counts_what_the_mask_shows():
+    target = torch.zeros(2, 3, 4, 4)
+    image = target.clone()
+    image[0] += 0.2
+    image[1, :, :2] += 0.02
+    image[1, :, 2:] = 5.0
+    mask = torch.zeros(2, 1, 4, 4)
+    mask[:, :, :2] = 1
+    assert psnr(image, target, mask).tolist() == pytest.approx([20.0, 40.0], abs=1e-3)
+    assert psnr(image, target)[1] == pytest.approx(
+        10 * math.log10(4 / (0.5 * 0.0004 + 0.5)), abs=1e-3
+    )  # 5.0 is clipped
