@@ -118,7 +118,7 @@ def _torch_load(file: BinaryIO) -> object:
             return torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:
         if found := re.search(r"GLOBAL\s+'?([\w.]+)", str(error)):
-            raise UnsafeFileError(found[1]) from None
+            raise UnsafeFileError(found[1] if "." in found[1] else f"builtins.{found[1]}") from None
         raise _damaged(error) from None
 
 
