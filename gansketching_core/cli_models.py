@@ -124,7 +124,7 @@ def finetune(parser: ArgumentParser, argv: list[str]) -> None:
     preview = args.preview or args.output.with_suffix(".png")
     images.save_png(before_and_after(model, result.model, sketches, config.class_index), preview)
     took = "kept from before" if result.from_cache else f"{config.steps} steps, {result.seconds:.0f} s"
-    print(f"{args.output} ({took})\n{preview} (sketches, before, after)")
+    print(f"{result.match}\n{args.output} ({took})\n{preview} (sketches, before, after)")
 
 
 def _customise(

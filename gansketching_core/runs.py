@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from .checkpoints import atomic_write, load_customised, save_customised, weights_hash
+from .evaluate import SketchMatch, sketch_match
 from .finetune import FinetuneConfig, SketchFinetuner, StepReport
 from .stylegan2 import GanModel
 
@@ -32,11 +33,13 @@ CHECKPOINT_SECONDS = 30.0
 class RunResult:
     """A finished customisation: the model, the report of every step, seconds of training in all, and where it lies.
 
-    trained_steps: how many of them this call made: 0 when the result was there already, fewer than all after a resume.
+    match: how its samples follow the sketches, beside the base's. trained_steps: how many of the steps this call made:
+    0 when the result was there already, fewer than all after a resume.
     """
 
     model: GanModel
     history: list[StepReport]
+    match: SketchMatch
     seconds: float
     key: str
     path: Path
@@ -112,26 +115,45 @@ def _train(
                 _save_state(place / "state.pt", finetuner, history)
                 saved = time.monotonic()
                 pause = max(CHECKPOINT_SECONDS, 20 * (saved - begun))  # at most a twentieth of the time
+        result = finetuner.result()
+        match = _match(finetuner, result)
     except BaseException:
         _save_state(place / "state.pt", finetuner, history)
         raise
-    result = finetuner.result()
-    atomic_write(place / "history.json", lambda path: path.write_text(json.dumps([asdict(r) for r in history])))
+    about = json.dumps({"steps": [asdict(report) for report in history], "match": asdict(match)})
+    atomic_write(place / "history.json", lambda path: path.write_text(about))
     save_customised(result, place / "model.safetensors", moves=config.moves, settings=config.model_dump())
     (place / "state.pt").unlink(missing_ok=True)
-    return RunResult(result, history, sum(r.seconds for r in history), key, place, config.steps - started_at)
+    return RunResult(result, history, match, sum(r.seconds for r in history), key, place, config.steps - started_at)
+
+
+def _match(finetuner: SketchFinetuner, result: GanModel) -> SketchMatch:
+    if hasattr(finetuner.photosketch, "batch_statistics"):
+        finetuner.photosketch.batch_statistics = False  # one drawing must not depend on its neighbours here
+    config = result.config
+    return sketch_match(
+        finetuner.model,
+        result,
+        finetuner.sketches,
+        finetuner.photosketch,
+        count=64 if config.resolution <= 128 else 16,
+        label=finetuner.config.class_index if config.class_count else None,
+        on_batch=lambda *_: finetuner.poll(),
+    )
 
 
 def _finished(place: Path, model: GanModel, key: str) -> RunResult | None:
     if not (place / "model.safetensors").is_file():
         return None
     try:
-        history = [StepReport(**entry) for entry in json.loads((place / "history.json").read_text())]
+        about = json.loads((place / "history.json").read_text())
+        history = [StepReport(**entry) for entry in about["steps"]]
+        match = SketchMatch(**about["match"])
         result = load_customised(place / "model.safetensors", model)
-    except (ValueError, TypeError, OSError) as error:
+    except (ValueError, TypeError, KeyError, OSError) as error:
         log.warning("the finished run in %s can't be read (%s); it is trained again", place, error)
         return None
-    return RunResult(result, history, sum(r.seconds for r in history), key, place, 0)
+    return RunResult(result, history, match, sum(r.seconds for r in history), key, place, 0)
 
 
 def _save_state(path: Path, finetuner: SketchFinetuner, history: list[StepReport]) -> None:

@@ -168,6 +168,7 @@ def report(run: RunResult, config: FinetuneConfig) -> str:
     lines = [
         f"{run.model.name}: {config.steps} steps, {run.seconds:.0f} s of training.",
         how,
+        str(run.match),
         f"Options: {options}.",
         f"Kept in output/{library.RESULTS}/{library.RUNS}/{run.key}.",
     ]

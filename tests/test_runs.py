@@ -29,6 +29,7 @@ def test_the_same_inputs_return_at_once(tmp_path):
     assert steps == list(range(6)) and first.trained_steps == 6 and not first.from_cache
     again = customise(tmp_path, on_step=lambda *_: pytest.fail("trained again"))
     assert again.from_cache and same_weights(first.model, again.model)
+    assert again.match == first.match and 0 <= first.match.nearer <= 1
     assert [r.losses for r in again.history] == [r.losses for r in first.history]
     assert again.model.base_hash == tiny_model().base_hash
     torch.testing.assert_close(again.model.w_mean, first.model.w_mean)
