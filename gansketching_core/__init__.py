@@ -34,7 +34,7 @@ _HOME = {
     "photosketch": ("LineExtractor", "PhotoSketch"),
     "pretrain": ("PretrainConfig", "Pretrainer"),
     "project": ("ProjectConfig", "Projector", "SketchSearch", "SketchSearchConfig"),
-    "runs": ("RunResult", "customise"),
+    "runs": ("RunResult", "customise", "sketches_for"),
     "stylegan2": ("Discriminator", "GanConfig", "GanModel", "Generator"),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}

@@ -115,9 +115,9 @@ def finetune(parser: ArgumentParser, argv: list[str]) -> None:
         raise ValueError(f"--output {args.output}: models are written as .safetensors")
     device = device_of(args)
     model = load_generator(args.model, args.base, device)
-    sketches = images.prepare_sketches(load_pictures(args.sketches), model.config.resolution, sketch_config)
-    photos = images.ImageSet(args.images, model.config.resolution) if args.images else None
     sketcher = load_sketcher(args.sketcher, device)
+    sketches = runs.sketches_for(model, load_pictures(args.sketches), sketcher, config, sketch_config)
+    photos = images.ImageSet(args.images, model.config.resolution) if args.images else None
     result = _customise(model, sketches, sketcher, config, photos, args)
 
     checkpoints.save_customised(result.model, args.output, moves=config.moves, settings=config.model_dump())

@@ -59,6 +59,9 @@ class FinetuneConfig(BaseModel):
     sketch_scale: Literal[1.0, 0.5, 0.25] = Field(
         1.0, description="Size at which the sketcher draws, relative to the image; 0.25 for 1024 px models."
     )
+    match_strokes: bool = Field(
+        True, description="Redraw the sketches with strokes as wide as the sketcher's, so that only shapes differ."
+    )
     batch_statistics: bool = Field(False, description="Sketcher normalises over the batch, as the reference does.")
     ema: float = Field(0.98, ge=0, lt=1, description="Averaging of the trained weights over steps; 0 turns it off.")
     share_fakes: bool = Field(True, description="One batch of images a step serves generator and discriminators.")
@@ -83,6 +86,7 @@ PRESETS: dict[str, dict] = {
         "steps": 75_000,
         "learning_rate": 0.002,
         "batch": 4,
+        "match_strokes": False,
         "batch_statistics": True,
         "ema": 0.0,
         "share_fakes": False,

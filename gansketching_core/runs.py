@@ -12,7 +12,7 @@ import logging
 import os
 import pickle
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -22,6 +22,9 @@ from torch import Tensor, nn
 from .checkpoints import atomic_write, load_customised, save_customised, weights_hash
 from .evaluate import SketchMatch, sketch_match
 from .finetune import FinetuneConfig, SketchFinetuner, StepReport
+from .images import SketchConfig, prepare_sketches
+from .latents import render, sample_z
+from .strokes import stroke_width
 from .stylegan2 import GanModel
 
 log = logging.getLogger(__name__)
@@ -48,6 +51,29 @@ class RunResult:
     @property
     def from_cache(self) -> bool:
         return self.trained_steps == 0
+
+
+@torch.no_grad()
+def sketches_for(
+    model: GanModel,
+    drawings: Tensor | Sequence[Tensor],
+    photosketch: nn.Module,
+    config: FinetuneConfig | None = None,
+    sketch_config: SketchConfig | None = None,
+) -> Tensor:
+    """Drawings as the user has them (see prepare_sketches) -> sketches [N,1,R,R] to fine-tune `model` with.
+
+    With config.match_strokes, and unless sketch_config says how wide, strokes are drawn again as wide as `photosketch`
+    draws them on a few samples of the model: else their width would be all that D_Y learns to see.
+    """
+    config, sketch_config = config or FinetuneConfig(), sketch_config or SketchConfig()
+    if config.match_strokes and "stroke_width" not in sketch_config.model_fields_set:
+        label = config.class_index if model.config.class_count else None
+        images = render(model, sample_z(model, 8, labels=label))
+        device = next((p.device for p in photosketch.parameters()), images.device)
+        width = min(stroke_width(photosketch(images.to(device))), 0.2)
+        sketch_config = sketch_config.model_copy(update={"stroke_width": width})
+    return prepare_sketches(drawings, model.config.resolution, sketch_config)
 
 
 def run_key(model: GanModel, sketches: Tensor, photosketch: nn.Module, config: FinetuneConfig, images=None) -> str:

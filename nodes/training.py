@@ -12,7 +12,7 @@ from ..gansketching_core.augment import parse_policy
 from ..gansketching_core.checkpoints import load_customised
 from ..gansketching_core.finetune import PRESETS, FinetuneConfig, SketchFinetuner, StepReport
 from ..gansketching_core.latents import render, sample_z
-from ..gansketching_core.runs import RunResult, customise
+from ..gansketching_core.runs import RunResult, customise, sketches_for
 from ..gansketching_core.stylegan2 import GanModel
 from . import host, library, pictures, widgets
 from .sampling import batch_size
@@ -92,9 +92,9 @@ class FineTuneMapping:
         config = (options or FinetuneConfig()).model_copy(update={"seed": seed})
         size = model.config.resolution
         with host.training_mode(), host.borrowed_device(size / 64) as device:
-            drawings = image_tools.prepare_sketches(sketches.clone(), size)
             photos = None if images is None else image_tools.ImageSet(images.clone(), size)
             base = host.model_on_device(model, device)
+            drawings = sketches_for(base, sketches.clone(), photosketch, config)
             watcher = Watcher(base, config)
             run = customise(
                 base,

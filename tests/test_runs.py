@@ -13,8 +13,9 @@ from tiny import same_weights, some_sketches, tiny_model
 from gansketching_core import runs
 from gansketching_core.checkpoints import describe
 from gansketching_core.finetune import FinetuneConfig
-from gansketching_core.images import ImageSet
+from gansketching_core.images import ImageSet, SketchConfig
 from gansketching_core.photosketch import LineExtractor, PhotoSketch
+from gansketching_core.strokes import stroke_width
 
 CONFIG = FinetuneConfig(steps=6, batch=4, r1_every=2, precision="float32")
 
@@ -120,3 +121,23 @@ def test_kill_9_and_resume_gives_the_same_bits(tmp_path):
         rest = customise(folder)
         assert same_weights(whole.model, rest.model), f"killed at poll {at}"
     assert 0 < rest.trained_steps < 6  # the last was killed late: a checkpoint was there
+
+
+class Ruler(torch.nn.Module):
+    """A sketcher that draws one line, 4 px wide, whatever the photo."""
+
+    def forward(self, photo):
+        drawing = torch.ones(len(photo), 1, 32, 32)
+        drawing[:, :, 4:28, 14:18] = -1
+        return drawing
+
+
+def test_sketches_get_strokes_as_wide_as_the_sketchers():
+    thin = torch.ones(1, 256, 256, 3)
+    thin[:, 40:220, 127:129] = 0
+    matched = runs.sketches_for(tiny_model(), thin, Ruler())
+    assert stroke_width(matched) == pytest.approx(4 / 32, rel=0.3)
+    as_drawn = runs.sketches_for(tiny_model(), thin, Ruler(), FinetuneConfig(match_strokes=False))
+    assert stroke_width(as_drawn) < 2 / 32
+    given = runs.sketches_for(tiny_model(), thin, Ruler(), sketch_config=SketchConfig(stroke_width=0.0))
+    assert torch.equal(given, as_drawn)
