@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from argparse import ArgumentParser, BooleanOptionalAction, Namespace
+from collections import Counter
 from pathlib import Path
 
 import torch
@@ -35,7 +36,14 @@ def pretrain(parser: ArgumentParser, argv: list[str]) -> None:
     )
     parser.add_argument("--name", help="the model's name (default: that of the file)")
     parser.add_argument("--licence", default="", help="licence of the pictures and the model, kept in the file")
-    parser.add_argument("--balance", action="store_true", help="draw from every folder (class) equally often")
+    parser.add_argument(
+        "--balance",
+        action="store_true",
+        help="draw every kind equally often; a kind is a folder's name up to the first _ (apple_red, apple_golden)",
+    )
+    parser.add_argument(
+        "--oversample", nargs="+", default=[], metavar="KIND=N", help="with --balance: draw a kind N times as often"
+    )
     parser.add_argument("--hold-out", action="store_true", help="leave out every tenth picture, for evaluation")
     parser.add_argument(
         "--dtype", choices=["float32", "float16"], default="float16", help="of the file (default: float16)"
@@ -51,7 +59,7 @@ def pretrain(parser: ArgumentParser, argv: list[str]) -> None:
     names = images.image_names(args.pictures)
     names = images.hold_out(names)[0] if args.hold_out else names
     pictures = images.ImageSet(args.pictures, 2 * config.resolution, names=names)
-    weights = _balanced(pictures.classes) if args.balance else None
+    weights = _balanced(pictures.classes, args.oversample) if args.balance else None
     trainer = Pretrainer(pictures.data, config, weights=weights, device=device_of(args))
     _train(trainer, args)
     model = trainer.result(args.name or args.output.stem)
@@ -62,10 +70,19 @@ def pretrain(parser: ArgumentParser, argv: list[str]) -> None:
     print(f"{args.output} ({args.output.stat().st_size / 1e6:.1f} MB)\n{args.output.with_suffix('.png')} (samples)")
 
 
-def _balanced(classes: list[str]) -> torch.Tensor:
-    """Sampling weights [N] that make all classes equally likely."""
-    counts = {name: classes.count(name) for name in set(classes)}
-    return torch.tensor([1 / counts[name] for name in classes])
+def _balanced(classes: list[str], oversample: list[str]) -> torch.Tensor:
+    """Sampling weights [N] that make all kinds equally likely, but for factors such as "banana=2"."""
+    kinds = [name.split("_")[0] for name in classes]
+    weight = {kind: 1 / count for kind, count in Counter(kinds).items()}
+    for entry in oversample:
+        kind, _, factor = entry.partition("=")
+        if kind not in weight:
+            raise ValueError(f'--oversample {entry}: there is no kind "{kind}"; there are {", ".join(sorted(weight))}')
+        try:
+            weight[kind] *= float(factor)
+        except ValueError:
+            raise ValueError(f"--oversample {entry}: write a kind and a number, as in banana=2") from None
+    return torch.tensor([weight[kind] for kind in kinds])
 
 
 def _state_file(args: Namespace) -> Path:

@@ -351,6 +351,17 @@ def test_pretrain_goes_on_after_an_interrupt(workplace, capsys, monkeypatch):
     assert model.name == "dots" and model.config.resolution == 32 and "training" in model.metadata
 
 
+def test_kinds_are_balanced_and_oversampled():
+    from gansketching_core.cli_training import _balanced
+
+    weights = _balanced(["apple_red", "apple_red", "apple_golden", "banana"], ["banana=3"])
+    torch.testing.assert_close(weights, torch.tensor([1 / 3, 1 / 3, 1 / 3, 3.0]))
+    with pytest.raises(ValueError, match='there is no kind "pear"; there are apple'):
+        _balanced(["apple"], ["pear=2"])
+    with pytest.raises(ValueError, match="write a kind and a number"):
+        _balanced(["apple"], ["apple"])
+
+
 def test_pretrain_sketcher(workplace):
     for index in range(3):
         draw(workplace / "photos" / f"{index}.png", size=(128, 128), colour="red")
