@@ -13,7 +13,7 @@ import hashlib
 import json
 import logging
 import os
-import tempfile
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -44,30 +44,22 @@ def atomic_write(path: str | Path, write: Callable[[Path], None]) -> None:
     """Call `write` with a temporary path beside `path`, then rename: readers see the old file or the new one."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.tmp")
     try:
         write(temporary)
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
-        temporary.chmod(path.stat().st_mode if path.exists() else 0o666 & ~_umask())
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def _hash(weights: Mapping[str, Tensor]) -> str:
     digest = hashlib.sha256()
     for name in sorted(weights):
         values = weights[name].detach().to("cpu", torch.float32).contiguous().numpy()
-        digest.update(name.encode() + b"\0" + values.astype("<f4", copy=False).tobytes())
+        digest.update(name.encode() + b"\0")
+        digest.update(values.astype("<f4", copy=False).reshape(-1))
     return digest.hexdigest()
 
 
@@ -162,7 +154,7 @@ def save_customised(
         "name": model.name,
         "base_hash": model.base_hash,
         "moves": moves,
-        "settings": json.dumps(settings or {}, sort_keys=True),
+        "settings": json.dumps(settings or {}, sort_keys=True, default=str),
     }
     _write(path, "customised", _cast(tensors, torch.float32), _extra(model.metadata) | own)
 
@@ -198,10 +190,10 @@ def _about(path: Path) -> Iterator[None]:
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors (copies) and metadata."""
+    """Tensors, which may be views of the file until they are copied, and metadata."""
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
-            return {name: file.get_tensor(name).clone() for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
     except SafetensorError as error:
         raise ValueError(f"the file is damaged or incomplete ({error}); download or save it again") from None
 
@@ -268,9 +260,11 @@ def load_model(path: str | Path) -> GanModel:
 
 def _own_model(tensors: dict[str, Tensor], metadata: dict[str, str], path: Path) -> GanModel:
     _check_own(metadata, "model")
-    discriminator = _part(tensors, "discriminator.")
+    generator, discriminator = _part(tensors, "generator."), _part(tensors, "discriminator.")
+    if len(generator) + len(discriminator) + ("w_mean" in tensors) != len(tensors):
+        raise ValueError("it holds tensors that belong to no network; the file is damaged or of another kind")
     networks = Networks(
-        Weights(_part(tensors, "generator.")),
+        Weights(generator),
         Weights(discriminator) if discriminator else None,
         json.loads(metadata.get("config", "{}")),
         tensors.get("w_mean"),

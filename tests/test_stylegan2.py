@@ -129,8 +129,8 @@ def deviation(x: np.ndarray, group: int = 4) -> np.ndarray:
     return result
 
 
-def judge(net: Discriminator, images: np.ndarray) -> np.ndarray:
-    """Logits [B] of images [B,3,R,R]; an unconditional discriminator."""
+def judge(net: Discriminator, images: np.ndarray, labels: tuple[int, ...] = ()) -> np.ndarray:
+    """Logits [B] of images [B,3,R,R], of one class each where there are labels."""
 
     def convolution(layer, x, filtered=False):
         weight = layer.weight.detach().numpy()
@@ -156,10 +156,20 @@ def judge(net: Discriminator, images: np.ndarray) -> np.ndarray:
         features.append(x)
     spread = deviation(np.array(features), net.config.stddev_group)
     logits = []
-    for x, value in zip(features, spread):
-        x = convolution(net.final_conv, np.concatenate([x, np.full((1, 4, 4), value)]))
-        logits.append(dense(net.out, leaky(dense(net.hidden, x.reshape(-1))))[0])
+    for k, x in enumerate(features):
+        x = convolution(net.final_conv, np.concatenate([x, np.full((1, 4, 4), spread[k])]))
+        x = dense(net.out, leaky(dense(net.hidden, x.reshape(-1))))
+        logits.append(x @ direction(net, labels[k]) / math.sqrt(len(x)) if labels else x[0])
     return np.array(logits)
+
+
+def direction(net: Discriminator, label: int) -> np.ndarray:
+    """[cmap_dim] of a class, from the discriminator's mapping network."""
+    x = dense(net.mapping.embed, np.eye(net.config.class_count)[label])
+    x = x / math.sqrt((x**2).mean() + 1e-8)
+    for layer in net.mapping.layers:
+        x = leaky(dense(layer, x, lr_mul=0.01))
+    return x
 
 
 # -------------------------------------------------------------------------------------------------------------- layers
@@ -406,13 +416,13 @@ def test_conditional_generator_by_loops():
     assert torch.equal(net.map(z, labels), net.map(z, torch.eye(3)[labels]))
 
 
-def test_conditional_discriminator():
-    config = TINY.model_copy(update={"class_count": 3, "cmap_dim": 6})
-    net, images = random_(Discriminator(config)), normal(2, 3, 32, 32)
-    first, second = net(images, torch.tensor([0, 0])), net(images, torch.tensor([1, 1]))
-    assert first.shape == (2, 1) and not torch.allclose(first, second)
-    assert torch.equal(net(images, torch.tensor([0, 1]))[0], first[0])
-    assert net.out.weight.shape == (6, 4)
+def test_conditional_discriminator_by_loops():
+    net = Discriminator(TINY.model_copy(update={"class_count": 3, "cmap_dim": 6, "discriminator_mapping_layers": 2}))
+    net = random_(net)
+    net.mapping.w_shift.data.zero_()
+    images, labels = normal(3, 3, 32, 32), (0, 2, 1)
+    expected = judge(net, images.numpy(), labels)
+    np.testing.assert_allclose(net(images, torch.tensor(labels)).detach().numpy()[:, 0], expected, rtol=1e-8)
 
 
 def test_class_mistakes():

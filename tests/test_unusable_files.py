@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from formats import small_model
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from gansketching_core.checkpoints import (
@@ -232,6 +233,17 @@ def test_own_files_of_another_kind(tmp_path, model, sketcher):
     for load, name, message in cases:
         with pytest.raises(ValueError, match=message):
             load(tmp_path / f"{name}.safetensors")
+
+
+def test_tensors_of_no_network(tmp_path, model):
+    save_model(model, tmp_path / "a.safetensors")
+    with safe_open(tmp_path / "a.safetensors", framework="pt") as file:
+        metadata = file.metadata()
+    for name, message in (("w_shift", "belong to no network"), ("generator.x", "has no place for 1 tensors")):
+        tensors = load_file(tmp_path / "a.safetensors") | {name: torch.zeros(3)}
+        save_file(tensors, tmp_path / "b.safetensors", metadata)
+        with pytest.raises(ValueError, match=message):
+            load_model(tmp_path / "b.safetensors")
 
 
 def test_newer_format_version(tmp_path, model):
