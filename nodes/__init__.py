@@ -2,7 +2,28 @@
 
 from __future__ import annotations
 
-from .loaders import LoadPhotoSketch, LoadSketches, LoadStyleGAN, SaveCustomisedModel
+from .editing import (
+    DirectionsSheet,
+    EditLatents,
+    FitDirections,
+    InterpolateModels,
+    LoadDirections,
+    ModelFilm,
+    SaveDirections,
+    WShift,
+)
+from .loaders import LoadPhotos, LoadPhotoSketch, LoadSketches, LoadStyleGAN, SaveCustomisedModel
+from .mixing import (
+    InterpolateLatents,
+    JoinLatents,
+    LatentsFromSeed,
+    LoadLatents,
+    PickLatents,
+    SaveLatents,
+    StyleMix,
+    TruncateLatents,
+)
+from .projecting import ProjectImage, ProjectSketch
 from .sampling import Sample, SideBySide
 from .sketching import PhotoSketch, PrepareSketch
 from .training import FineTuneMapping, FineTuneOptions
@@ -11,6 +32,7 @@ NODES = (
     LoadStyleGAN,
     LoadPhotoSketch,
     LoadSketches,
+    LoadPhotos,
     PrepareSketch,
     PhotoSketch,
     FineTuneOptions,
@@ -18,6 +40,24 @@ NODES = (
     SaveCustomisedModel,
     Sample,
     SideBySide,
+    ProjectImage,
+    ProjectSketch,
+    LatentsFromSeed,
+    InterpolateLatents,
+    StyleMix,
+    TruncateLatents,
+    JoinLatents,
+    PickLatents,
+    SaveLatents,
+    LoadLatents,
+    InterpolateModels,
+    ModelFilm,
+    WShift,
+    FitDirections,
+    EditLatents,
+    DirectionsSheet,
+    SaveDirections,
+    LoadDirections,
 )
 
 NODE_CLASS_MAPPINGS = {f"GANSketching_{node.__name__}": node for node in NODES}

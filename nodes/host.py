@@ -162,3 +162,8 @@ class Progress:
             self._bar.update_absolute(value, self.total, picture)
         elif "progress" in _hooks:
             _hooks["progress"](value, self.total, preview)
+
+    def on_batch(self, done: int, _: int = 0) -> None:
+        """For functions of the core that report their batches: shows progress, and raises if the user has cancelled."""
+        poll()
+        self.update(done)

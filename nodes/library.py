@@ -19,9 +19,12 @@ from . import host
 ROOT = Path(__file__).resolve().parent.parent
 MODEL_FILES = frozenset({".safetensors", ".pt", ".pth", ".pkl"})
 RESULTS, RUNS = "gansketching", "runs"  # output/gansketching/<name>.safetensors and output/gansketching/runs/<key>/
+LATENTS, DIRECTIONS = "latents", "directions"  # further folders of output/gansketching
+RESERVED = (RUNS, LATENTS, DIRECTIONS)
 
 host.register_models("stylegan", MODEL_FILES)
 host.register_models("photosketch", MODEL_FILES)
+host.register_models("ganspace", {".npz", ".safetensors"})
 
 _hashes: dict[str, str] = {}
 
@@ -39,7 +42,7 @@ def runs_folder() -> Path:
 
 def generators() -> dict[str, Path]:
     """Generators and customised models by listed name."""
-    saved = host.files_below(results_folder(), MODEL_FILES, exclude=[RUNS])
+    saved = host.files_below(results_folder(), MODEL_FILES, exclude=RESERVED)
     bundled = {name: path for name, path in _bundled_weights().items() if not name.startswith("sketcher")}
     return host.model_files("stylegan") | _tagged(saved, "output") | _tagged(bundled, "bundled")
 
@@ -53,6 +56,24 @@ def sketchers() -> dict[str, Path]:
 def drawings() -> dict[str, Path]:
     """Folders that contain pictures, by listed name: those of ComfyUI's input, then the bundled samples."""
     return _picture_folders(host.folder("input")) | _tagged(_picture_folders(ROOT / "samples" / "sketches"), "bundled")
+
+
+def photos() -> dict[str, Path]:
+    """Folders of photos, as in drawings(), then the bundled photos one by one."""
+    bundled = host.files_below(ROOT / "samples" / "photos", IMAGE_ENDINGS)
+    folders = _picture_folders(host.folder("input"))
+    return folders | _tagged({"photos": ROOT / "samples" / "photos", **bundled}, "bundled")
+
+
+def latents() -> dict[str, Path]:
+    """Saved latents by listed name."""
+    return _tagged(host.files_below(results_folder() / LATENTS, {".safetensors"}), "output")
+
+
+def directions() -> dict[str, Path]:
+    """Directions of w by listed name: those of models/ganspace, then those saved by this pack."""
+    saved = host.files_below(results_folder() / DIRECTIONS, {".safetensors"})
+    return host.model_files("ganspace") | _tagged(saved, "output")
 
 
 def _bundled_weights() -> dict[str, Path]:
@@ -129,14 +150,17 @@ def _weights_hash(path: Path) -> str:
 # ------------------------------------------------------------------------------------------------------------ saving
 
 
-def new_result(name: str) -> Path:
-    """A file in output/gansketching that does not exist yet: name_00001.safetensors ...
+def new_result(name: str, kind: str = "") -> Path:
+    """A file in output/gansketching that does not exist yet: name_00001.safetensors ... `kind`: LATENTS or DIRECTIONS,
+    for their own folder; "" for a model.
 
     name: may have folders. Characters that some file system refuses become "_", and no name leads out of the folder.
     """
     parts = [_plain(part) for part in re.split(r"[/\\]", name)]
-    parts = [part for part in parts if part] or ["customised"]
-    folder = results_folder().joinpath(*parts[:-1])
+    parts = [part for part in parts if part] or [kind or "customised"]
+    if not kind:
+        parts[:-1] = [f"{part}_" if part.lower() in RESERVED else part for part in parts[:-1]]
+    folder = (results_folder() / kind).joinpath(*parts[:-1])
     taken = re.compile(rf"{re.escape(parts[-1])}_(\d+)\.safetensors", re.IGNORECASE)
     files: Iterable[Path] = folder.iterdir() if folder.is_dir() else ()
     count = max((int(found[1]) for file in files if (found := taken.fullmatch(file.name))), default=0)

@@ -1,4 +1,4 @@
-"""Loading: generators, sketchers, drawings. Saving: customised models."""
+"""Loading: generators, sketchers, drawings, photos. Saving: customised models."""
 
 from __future__ import annotations
 
@@ -121,6 +121,45 @@ class LoadSketches:
         path = library.pick(library.drawings(), folder)
         names = images.image_names(path)[: limit or None]
         return (images.to_comfy(images.prepare_sketches(images.load_images(path, names), size)),)
+
+
+class LoadPhotos:
+    DISPLAY_NAME = "Load Photos"
+    CATEGORY = "GANSketching/loaders"
+    DESCRIPTION = "Loads the photos of a folder, or one of the photos of this pack, as one batch of square images."
+    SEARCH_ALIASES = ("image folder", "load images", "batch", "pictures")
+    RETURN_TYPES = ("IMAGE",)
+    RETURN_NAMES = ("images",)
+    OUTPUT_TOOLTIPS = ("The photos, cropped to squares about their middle.",)
+    FUNCTION = "load"
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        names = list(library.photos())
+        source = "A subfolder of ComfyUI's input folder, or the photos that come with the pack [bundled]."
+        limit = "Take only the first photos, in order of their names. 0 takes all."
+        size = "Side of the square images in pixels. Nodes that use them scale them to the model's size."
+        return {
+            "required": {
+                "source": (names, {"default": names[0] if names else "", "tooltip": source}),
+                "limit": ("INT", {"default": 0, "min": 0, "max": 10_000, "tooltip": limit}),
+                "size": ("INT", {"default": 256, "min": 32, "max": 1024, "step": 32, "tooltip": size}),
+            }
+        }
+
+    @classmethod
+    def VALIDATE_INPUTS(cls, source):
+        remedy = "Make a folder with photos inside ComfyUI's input folder and refresh the node list (R)."
+        return library.listed(library.photos(), source, remedy)
+
+    @classmethod
+    def IS_CHANGED(cls, source, limit=0, size=0):
+        return library.version(library.photos(), source)
+
+    def load(self, source, limit, size):
+        path = library.pick(library.photos(), source)
+        photos = images.ImageSet(path, size, names=images.image_names(path)[: limit or None])
+        return (images.to_comfy(photos.batch(range(len(photos)))),)
 
 
 class SaveCustomisedModel:

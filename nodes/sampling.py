@@ -51,14 +51,9 @@ class Sample:
         labels = None if class_index < 0 else class_index
         latents = sample_z(model, count, seed, labels) if latents is None else latents
         progress = host.Progress(len(latents))
-
-        def on_batch(done: int, _: int) -> None:
-            host.poll()
-            progress.update(done)
-
         with host.borrowed_device(1) as device:
             model = host.model_on_device(model, device)
-            x = render(model, latents, config, seed=seed, batch=batch_size(model), on_batch=on_batch)
+            x = render(model, latents, config, seed=seed, batch=batch_size(model), on_batch=progress.on_batch)
             return images.to_comfy(x), Latents(latents.space, latents.data.cpu(), latents.labels)
 
 

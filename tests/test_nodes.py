@@ -19,7 +19,9 @@ ROOT = Path(__file__).resolve().parent.parent
 PACK_NAME = "/comfy ui/custom_nodes/sketch-gan_x_v1"
 NODE_IDS = (
     "LoadStyleGAN LoadPhotoSketch LoadSketches PrepareSketch PhotoSketch FineTuneOptions FineTuneMapping "
-    "SaveCustomisedModel Sample SideBySide"
+    "SaveCustomisedModel Sample SideBySide LoadPhotos ProjectImage ProjectSketch LatentsFromSeed InterpolateLatents "
+    "StyleMix TruncateLatents JoinLatents PickLatents SaveLatents LoadLatents InterpolateModels ModelFilm WShift "
+    "FitDirections EditLatents DirectionsSheet SaveDirections LoadDirections"
 ).split()
 
 
