@@ -64,7 +64,8 @@ def test_own_samples_are_recovered(model, targets, space):
 
 def test_the_w_of_a_sample_is_found(model):
     w = to_w(model, sample_z(model, 2, seed=77))
-    found, _ = run(Projector(model, render(model, w).clamp(-1, 1), quick(space="w", steps=100, latent_noise=0, perceptual_weight=0)))
+    config = quick(space="w", steps=100, latent_noise=0, perceptual_weight=0)
+    found, _ = run(Projector(model, render(model, w).clamp(-1, 1), config))
     spread = (to_w(model, sample_z(model, 500)).data - model.w_mean).square().mean().sqrt()
     assert (found.latents.data - w.data).square().mean().sqrt() < 0.1 * spread
 
