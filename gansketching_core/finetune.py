@@ -13,86 +13,20 @@ import copy
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, field, replace
 
 import torch
 import torch.nn.functional as F
-from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from . import draws
 from .augment import augment, parse_policy
-from .losses import GanLoss, fake_loss, generator_loss, r1_penalty, real_loss, weight_penalty
+from .finetune_config import PRESETS, FinetuneConfig
+from .latents import shift_towards
+from .losses import fake_loss, generator_loss, r1_penalty, real_loss, weight_penalty
 from .stylegan2 import Discriminator, EqualConv, GanModel, Generator, StyledConv
 
-
-class FinetuneConfig(BaseModel):
-    """Options of a fine-tuning. The defaults are the `fast` preset."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    steps: int = Field(400, ge=1, le=1_000_000, description="Training steps. More follow the sketches more closely.")
-    moves: Literal["mapping", "w_shift"] = Field(
-        "mapping", description="What is trained: the whole mapping network, or one shift of w."
-    )
-    learning_rate: float = Field(0.02, gt=0, le=1, description="Adam's learning rate of the mapping network.")
-    discriminator_learning_rate: float = Field(0.002, gt=0, le=1, description="Adam's learning rate of D_X and D_Y.")
-    batch: int = Field(8, ge=1, le=256, description="Images a step.")
-    loss: GanLoss = Field("softplus", description="The adversarial loss.")
-    sketch_discriminator: Literal["pretrained", "scratch"] = Field(
-        "pretrained", description="Where D_Y starts: the base model's discriminator, or random weights."
-    )
-    regularisation: Literal["auto", "images", "generator", "weights", "none"] = Field(
-        "auto",
-        description="What keeps colours and textures: your images, samples of the original generator, a penalty on the "
-        "change of weights, or nothing. auto: images when given, else the generator.",
-    )
-    image_weight: float = Field(0.7, ge=0, le=100, description="Weight of the image term (the paper's lambda).")
-    weight_penalty: float = Field(50.0, ge=0, le=1e6, description="Strength of regularisation by weights.")
-    r1_gamma: float = Field(10.0, ge=0, le=1000, description="Weight of the R1 penalty of both discriminators.")
-    r1_every: int = Field(16, ge=1, le=1000, description="Steps between R1 penalties.")
-    style_mixing: float = Field(0.9, ge=0, le=1, description="Probability that a batch mixes two latents.")
-    augmentation: str = Field(
-        "translation", description="DiffAugment of what D_Y sees; any of color, translation, cutout, upscale."
-    )
-    sketch_scale: Literal[1.0, 0.5, 0.25] = Field(
-        1.0, description="Size at which the sketcher draws, relative to the image; 0.25 for 1024 px models."
-    )
-    match_strokes: bool = Field(
-        True, description="Redraw the sketches with strokes as wide as the sketcher's, so that only shapes differ."
-    )
-    batch_statistics: bool = Field(False, description="Sketcher normalises over the batch, as the reference does.")
-    ema: float = Field(0.98, ge=0, lt=1, description="Averaging of the trained weights over steps; 0 turns it off.")
-    share_fakes: bool = Field(True, description="One batch of images a step serves generator and discriminators.")
-    class_index: int = Field(0, ge=0, description="The class to customise, for class-conditional models.")
-    precision: Literal["auto", "float32", "bfloat16"] = Field(
-        "auto", description="bfloat16 is faster where the hardware has it; auto uses it there."
-    )
-    compile: bool = Field(False, description="Compile the discriminators (needs a C++ compiler on a CPU).")
-    seed: int = Field(0, ge=0, le=2**63 - 1, description="Seed of every random draw.")
-
-    @classmethod
-    def preset(cls, name: str, **changes) -> FinetuneConfig:
-        """`fast`: a good result in a few hundred steps; `paper`: the reference's settings (days on a CPU)."""
-        if name not in PRESETS:
-            raise ValueError(f'preset "{name}" is unknown; use one of {", ".join(PRESETS)}')
-        return cls(**{**PRESETS[name], **changes})
-
-
-PRESETS: dict[str, dict] = {
-    "fast": {},
-    "paper": {
-        "steps": 75_000,
-        "learning_rate": 0.002,
-        "batch": 4,
-        "match_strokes": False,
-        "batch_statistics": True,
-        "ema": 0.0,
-        "share_fakes": False,
-        "precision": "float32",
-    },
-}
+__all__ = ["PRESETS", "FinetuneConfig", "SketchFinetuner", "StepReport"]
 
 
 @dataclass
@@ -244,10 +178,32 @@ class SketchFinetuner:
     def _phases(self) -> list[tuple[str, Callable[[torch.Generator], dict[str, Tensor]]]]:
         """The parts of a step in order. Each ends with one optimiser update; their number in the list seeds them."""
         names = list(self._discriminators)
-        phases = [(f"D {n}", lambda draw, n=n: self._update_discriminator(n, draw)) for n in names]
+        phases = [("warm start", self._warm_start)] if self.config.warm_start and self.steps_done == 0 else []
+        phases += [(f"D {n}", lambda draw, n=n: self._update_discriminator(n, draw)) for n in names]
         if self.config.r1_gamma and self.steps_done % self.config.r1_every == 0:
             phases += [(f"R1 {n}", lambda draw, n=n: self._update_r1(n, draw)) for n in names]
         return [*phases, ("G", self._update_generator)]
+
+    def _warm_start(self, _draw: torch.Generator) -> dict[str, Tensor]:
+        """Shift w towards the mean of those samples, of a few hundred, whose drawings are nearest to the sketches."""
+        small = self.model.config.resolution <= 128
+        with torch.no_grad():
+            shifted = shift_towards(
+                replace(self.model, generator=self.generator, w_mean=self.model.w_mean.to(self.device)),
+                self.sketches,
+                self._draw,
+                pool=512 if small else 128,
+                nearest=16 if small else 8,
+                strength=self.config.warm_start,
+                seed=self.config.seed,
+                label=self.config.class_index if self.model.config.class_count else None,
+                batch=self.config.batch,
+                on_batch=lambda *_: self.poll(),
+            )
+            self.generator.mapping.w_shift.copy_(shifted.generator.mapping.w_shift)
+            if "w_shift" in self.average:
+                self.average["w_shift"].copy_(self.generator.mapping.w_shift)
+        return {}
 
     def _update_discriminator(self, name: str, draw: torch.Generator) -> dict[str, Tensor]:
         kind, weight = self.config.loss, self._weight(name)
@@ -401,6 +357,7 @@ class SketchFinetuner:
             "phase": self.phases_done,
             "moving": {name: p.detach().clone() for name, p in self.moving.items()},
             "average": dict(self.average),
+            "w_shift": self.generator.mapping.w_shift.detach().clone(),
             "optimizer": self.optimizer.state_dict(),
             "discriminators": {name: d.state_dict() for name, d in self._discriminators.items()},
             "optimizers": {name: o.state_dict() for name, o in self._optimizers.items()},
@@ -413,6 +370,7 @@ class SketchFinetuner:
             if key != "steps" and ours.get(key) != theirs:
                 raise ValueError(f"the saved run has {key} = {theirs}, this one {ours.get(key)}: use the same options")
         with torch.inference_mode(False), torch.no_grad():
+            self.generator.mapping.w_shift.copy_(state["w_shift"])
             for name, parameter in self.moving.items():
                 parameter.copy_(state["moving"][name])
                 self.average[name] = state["average"][name].clone().to(self.device)

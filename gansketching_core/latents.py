@@ -407,6 +407,7 @@ def shift_towards(
     nearest: int = 16,
     strength: float = 1.0,
     seed: int = 0,
+    label: int | None = None,
     batch: int = 16,
     on_batch: OnBatch | None = None,
 ) -> GanModel:
@@ -414,11 +415,11 @@ def shift_towards(
 
     sketches [M,1,R,R] in -1..1, paper +1. Of `pool` samples the `nearest` to the sketches by Chamfer distance of their
     drawings are averaged; the shift is `strength` times the way from w_mean to there. This is the vector arithmetic
-    baseline of "Sketch Your Own GAN".
+    baseline of "Sketch Your Own GAN". label: the class, for class-conditional models.
     """
     if not 1 <= nearest <= pool:
         raise ValueError(f"nearest is {nearest}; use 1 to {pool}, the size of the pool")
-    w = to_w(model, sample_z(model, pool, seed))
+    w = to_w(model, sample_z(model, pool, seed, label))
     images = render(model, w, batch=batch, on_batch=on_batch)
     drawings = torch.cat([photosketch(part.clamp(-1, 1)) for part in images.split(batch)])
     best = chamfer(drawings, sketches).min(dim=1).values.argsort()[:nearest].to(w.data.device)

@@ -10,11 +10,12 @@ from tiny import same_weights, some_sketches, tiny_model
 
 from gansketching_core.finetune import FinetuneConfig, SketchFinetuner
 from gansketching_core.images import ImageSet
+from gansketching_core.latents import shift_towards
 from gansketching_core.photosketch import LineExtractor, PhotoSketch
 
 
 def quick(**changes) -> FinetuneConfig:
-    return FinetuneConfig(**{"steps": 3, "batch": 4, "r1_every": 2, "precision": "float32"} | changes)
+    return FinetuneConfig(**{"steps": 3, "batch": 4, "r1_every": 2, "warm_start": 0, "precision": "float32"} | changes)
 
 
 def trained(config, model=None, steps=3, **inputs):
@@ -221,3 +222,17 @@ def test_presets():
         FinetuneConfig(steps=0)
     with pytest.raises(ValueError, match='augmentation "zoom" is unknown'):
         trained(quick(augmentation="zoom"))
+
+
+def test_warm_start_shifts_w_towards_the_sketches():
+    model = tiny_model()
+    cold, _ = trained(quick(warm_start=0), model, steps=1)
+    assert not cold.result().generator.mapping.w_shift.any()
+    half, reports = trained(quick(warm_start=0.5), model, steps=2)
+    whole, _ = trained(quick(warm_start=1.0), model, steps=1)
+    shift = shift_towards(model, some_sketches(), LineExtractor(), pool=512, nearest=16, batch=4)
+    torch.testing.assert_close(whole.generator.mapping.w_shift, shift.generator.mapping.w_shift)
+    torch.testing.assert_close(half.generator.mapping.w_shift * 2, whole.generator.mapping.w_shift)
+    assert "warm start" in reports[0].timings and "warm start" not in reports[1].timings
+    assert torch.equal(half.result().generator.mapping.w_shift, half.generator.mapping.w_shift)
+    assert torch.equal(half.original_mapping.w_shift, torch.zeros(8))  # the image term still looks at the original
