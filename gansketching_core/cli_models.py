@@ -186,6 +186,7 @@ def sample(parser: ArgumentParser, argv: list[str]) -> None:
     parser.add_argument("--count", type=int, default=16, metavar="N", help="how many images (default: 16)")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="which images (default: 0)")
     parser.add_argument("--label", type=int, metavar="N", help="class, for class-conditional models")
+    parser.add_argument("--latents", type=Path, metavar="FILE", help="saved latents, in place of new ones")
     parser.add_argument("--batch", type=int, default=8, metavar="N", help="images at a time (default: 8)")
     parser.add_argument("--output", type=Path, metavar="DIR", help="one PNG for each image (default: ./output/samples)")
     parser.add_argument("--grid", type=Path, metavar="FILE", help="all images in one PNG; alone, only that is written")
@@ -195,8 +196,11 @@ def sample(parser: ArgumentParser, argv: list[str]) -> None:
 
     config = build(latents.SampleConfig, **read_flags(args, latents.SampleConfig))
     model = load_generator(args.model, args.base, device_of(args))
-    z = latents.sample_z(model, args.count, args.seed, args.label)
-    with tqdm(total=args.count, desc="sample", unit="image", dynamic_ncols=True) as bar:
+    if args.latents is None:
+        z = latents.sample_z(model, args.count, args.seed, args.label)
+    else:
+        z = latents.load_latents(args.latents)
+    with tqdm(total=len(z), desc="sample", unit="image", dynamic_ncols=True) as bar:
         x = latents.render(
             model, z, config, seed=args.seed, batch=args.batch, on_batch=lambda done, _: bar.update(done - bar.n)
         )

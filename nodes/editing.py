@@ -131,7 +131,8 @@ class WShift:
             drawings = sketches_for(base, sketches.clone(), network)
             shifted = core.shift_towards(base, drawings, network, on_batch=progress.on_batch, **options)
             shifted = host.model_on_device(shifted, model.w_mean.device)
-            return (dataclasses.replace(shifted, discriminator=model.discriminator, metadata={"moves": "w_shift"}),)
+            about = {"base_name": model.name, **model.metadata, "moves": "w_shift"}
+            return (dataclasses.replace(shifted, discriminator=model.discriminator, metadata=about),)
 
 
 # -------------------------------------------------------------------------------------------------------- directions
