@@ -10,12 +10,31 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
+from tiny import tiny_model
+
+from gansketching_core.checkpoints import save_model, save_photosketch
+from gansketching_core.photosketch import PhotoSketch
 
 ROOT = Path(__file__).resolve().parent.parent
 PACK_NAME = "/workflow test/custom_nodes/gan"
 EDITOR = {path.stem: json.loads(path.read_text("utf-8")) for path in (ROOT / "workflows").glob("*.json")}
 API = {path.stem: json.loads(path.read_text("utf-8")) for path in (ROOT / "workflows/api").glob("*.json")}
 NOTES = {"MarkdownNote", "Note"}
+SHORT = {  # small enough for a test, by node class without its prefix
+    "LoadSketches": {"limit": 2, "size": 32},
+    "LoadPhotos": {"limit": 2, "size": 32},
+    "FineTuneOptions": {"steps": 2, "batch": 2},
+    "Sample": {"count": 2},
+    "LatentsFromSeed": {"count": 2},
+    "InterpolateLatents": {"frames": 4},
+    "ProjectImage": {"steps": 2, "pool": 4, "starts": 1},
+    "ProjectSketch": {"steps": 1, "pool": 6, "count": 2},
+    "WShift": {"pool": 6, "nearest": 2},
+    "ModelFilm": {"frames": 3},
+    "FitDirections": {"samples": 1000, "components": 4},
+    "DirectionsSheet": {"components": 2},
+}
 TITLE_BAR = 30  # pixels above a node's position
 
 
@@ -85,6 +104,27 @@ def test_both_forms_are_the_same(modules, name):
 def test_api_form_is_valid(modules, name):
     _, headless, registry = modules
     assert headless.check(API[name], registry) == []
+
+
+@pytest.mark.parametrize("name", API)
+def test_runs_without_comfyui(modules, name, tmp_path, monkeypatch):
+    """Shortened, with a tiny model in place of the bundled one."""
+    _, headless, registry = modules
+    save_model(tiny_model(), tmp_path / "fruit.safetensors")
+    save_photosketch(PhotoSketch(width=4, blocks=1), tmp_path / "sketcher.safetensors")
+    library = sys.modules[f"{PACK_NAME}.nodes.library"]
+    bundled = {path.name: path for path in tmp_path.iterdir()}
+    monkeypatch.setattr(library, "_bundled_weights", lambda: bundled)
+    prompt = json.loads(json.dumps(API[name]))
+    for node in prompt.values():
+        node["inputs"] |= SHORT.get(node["class_type"].removeprefix("GANSketching_"), {})
+    files = headless.run(prompt, registry).files
+    assert files and all(path.is_file() for path in files)
+    films = [path for path in files if path.suffix == ".webp"]
+    assert len(films) == sum(node["class_type"] == "SaveAnimatedWEBP" for node in prompt.values())
+    for path in films:
+        with Image.open(path) as film:
+            assert film.format == "WEBP"
 
 
 @pytest.mark.parametrize("name", EDITOR)
