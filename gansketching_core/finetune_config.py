@@ -14,12 +14,12 @@ class FinetuneConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    steps: int = Field(400, ge=1, le=1_000_000, description="Training steps. More follow the sketches more closely.")
+    steps: int = Field(200, ge=1, le=1_000_000, description="Length of the training in steps.")
     moves: Literal["mapping", "w_shift"] = Field(
         "mapping", description="What is trained: the whole mapping network, or one shift of w."
     )
-    learning_rate: float = Field(0.02, gt=0, le=1, description="Adam's learning rate of the mapping network.")
-    discriminator_learning_rate: float = Field(0.002, gt=0, le=1, description="Adam's learning rate of D_X and D_Y.")
+    learning_rate: float = Field(0.01, gt=0, le=1, description="Adam's learning rate of the mapping network.")
+    discriminator_learning_rate: float = Field(0.001, gt=0, le=1, description="Adam's learning rate of D_X and D_Y.")
     batch: int = Field(8, ge=1, le=256, description="Images a step.")
     loss: GanLoss = Field("softplus", description="The adversarial loss.")
     sketch_discriminator: Literal["pretrained", "scratch"] = Field(
@@ -30,10 +30,15 @@ class FinetuneConfig(BaseModel):
         description="What keeps colours and textures: your images, samples of the original generator, a penalty on the "
         "change of weights, or nothing. auto: images when given, else the generator.",
     )
-    image_weight: float = Field(0.7, ge=0, le=100, description="Weight of the image term (the paper's lambda).")
+    image_weight: float = Field(
+        0.1,
+        ge=0,
+        le=100,
+        description="Weight of the image term (the paper's lambda, 0.7 there). More keeps more of the original.",
+    )
     weight_penalty: float = Field(50.0, ge=0, le=1e6, description="Strength of regularisation by weights.")
     r1_gamma: float = Field(10.0, ge=0, le=1000, description="Weight of the R1 penalty of both discriminators.")
-    r1_every: int = Field(16, ge=1, le=1000, description="Steps between R1 penalties.")
+    r1_every: int = Field(8, ge=1, le=1000, description="Steps between R1 penalties.")
     style_mixing: float = Field(0.9, ge=0, le=1, description="Probability that a batch mixes two latents.")
     augmentation: str = Field(
         "translation", description="DiffAugment of what D_Y sees; any of color, translation, cutout, upscale."
@@ -42,7 +47,7 @@ class FinetuneConfig(BaseModel):
         1.0, description="Size at which the sketcher draws, relative to the image; 0.25 for 1024 px models."
     )
     warm_start: float = Field(
-        0.75,
+        1.0,
         ge=0,
         le=2,
         description="Before the first step, shift all w this far towards samples that look like the sketches; 0: not.",
@@ -73,6 +78,9 @@ PRESETS: dict[str, dict] = {
     "paper": {
         "steps": 75_000,
         "learning_rate": 0.002,
+        "discriminator_learning_rate": 0.002,
+        "image_weight": 0.7,
+        "r1_every": 16,
         "batch": 4,
         "warm_start": 0.0,
         "match_strokes": False,

@@ -183,7 +183,7 @@ def test_resuming_is_exact_wherever_it_stops(share_fakes, tmp_path):
 def test_going_on_with_other_options_is_refused():
     finetuner, _ = trained(quick(), steps=1)
     other = SketchFinetuner(tiny_model(), some_sketches(), LineExtractor(), quick(learning_rate=0.5))
-    with pytest.raises(ValueError, match=r"learning_rate = 0.02, this one 0.5"):
+    with pytest.raises(ValueError, match=r"learning_rate = 0.01, this one 0.5"):
         other.load_state_dict(finetuner.state_dict())
 
 
@@ -236,3 +236,12 @@ def test_warm_start_shifts_w_towards_the_sketches():
     assert "warm start" in reports[0].timings and "warm start" not in reports[1].timings
     assert torch.equal(half.result().generator.mapping.w_shift, half.generator.mapping.w_shift)
     assert torch.equal(half.original_mapping.w_shift, torch.zeros(8))  # the image term still looks at the original
+
+
+def test_resuming_after_a_warm_start_is_exact():
+    whole, _ = trained(quick(warm_start=1.0), steps=2)
+    first, _ = trained(quick(warm_start=1.0), steps=1)
+    later = SketchFinetuner(tiny_model(), some_sketches(), LineExtractor(), quick(warm_start=1.0))
+    later.load_state_dict(first.state_dict())
+    assert "warm start" not in later.step().timings
+    assert same_weights(whole.result(), later.result())

@@ -17,7 +17,7 @@ from gansketching_core.images import ImageSet, SketchConfig
 from gansketching_core.photosketch import LineExtractor, PhotoSketch
 from gansketching_core.strokes import stroke_width
 
-CONFIG = FinetuneConfig(steps=6, batch=4, r1_every=2, precision="float32")
+CONFIG = FinetuneConfig(steps=6, batch=4, r1_every=2, warm_start=0, precision="float32")
 
 
 def customise(folder, config=CONFIG, **options):
