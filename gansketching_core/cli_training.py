@@ -49,6 +49,11 @@ def pretrain(parser: ArgumentParser, argv: list[str]) -> None:
         "--dtype", choices=["float32", "float16"], default="float16", help="of the file (default: float16)"
     )
     parser.add_argument("--resume", action=BooleanOptionalAction, default=True, help="go on with an unfinished run")
+    parser.add_argument(
+        "--keep-state",
+        action="store_true",
+        help="keep the state at the end, so that the same command with more --images trains on",
+    )
     add_device(parser)
     add_flags(parser, PretrainConfig, "training")
     args = parser.parse_args(argv)
@@ -66,7 +71,8 @@ def pretrain(parser: ArgumentParser, argv: list[str]) -> None:
     about = {"training": config.model_dump_json(), "pictures": str(len(pictures)), "licence": args.licence}
     dtype = getattr(torch, args.dtype)
     checkpoints.save_model(model, args.output, dtype=dtype, metadata={k: v for k, v in about.items() if v})
-    _state_file(args).unlink(missing_ok=True)
+    if not args.keep_state:
+        _state_file(args).unlink(missing_ok=True)
     print(f"{args.output} ({args.output.stat().st_size / 1e6:.1f} MB)\n{args.output.with_suffix('.png')} (samples)")
 
 

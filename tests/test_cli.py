@@ -351,6 +351,16 @@ def test_pretrain_goes_on_after_an_interrupt(workplace, capsys, monkeypatch):
     assert model.name == "dots" and model.config.resolution == 32 and "training" in model.metadata
 
 
+def test_a_finished_pretraining_can_be_trained_on(workplace, capsys):
+    for index in range(3):
+        draw(workplace / "photos" / f"{index}.png", colour="red")
+    command = ["pretrain", "photos", "--output", "m.safetensors", *TINY.split()]
+    assert run(*command, "--images", 4, "--keep-state") == 0
+    assert run(*command, "--images", 8) == 0
+    assert "going on after step 1" in capsys.readouterr().err
+    assert sorted(os.listdir(".")) == ["m.png", "m.safetensors", "photos"]
+
+
 def test_kinds_are_balanced_and_oversampled():
     from gansketching_core.cli_training import _balanced
 
