@@ -409,20 +409,21 @@ def shift_towards(
     seed: int = 0,
     label: int | None = None,
     batch: int = 16,
+    distance: Callable[[Tensor, Tensor], Tensor] = chamfer,
     on_batch: OnBatch | None = None,
 ) -> GanModel:
     """A copy of `model` whose w are shifted towards samples that look like the sketches: instant, without training.
 
-    sketches [M,1,R,R] in -1..1, paper +1. Of `pool` samples the `nearest` to the sketches by Chamfer distance of their
-    drawings are averaged; the shift is `strength` times the way from w_mean to there. This is the vector arithmetic
-    baseline of "Sketch Your Own GAN". label: the class, for class-conditional models.
+    sketches [M,1,R,R] in -1..1, paper +1. Of `pool` samples the `nearest` to the sketches by `distance` of their
+    drawings, [N,1,R,R] and [M,1,R,R] -> [N,M], are averaged; the shift is `strength` times the way from w_mean to there.
+    This is the vector arithmetic baseline of "Sketch Your Own GAN". label: the class, for class-conditional models.
     """
     if not 1 <= nearest <= pool:
         raise ValueError(f"nearest is {nearest}; use 1 to {pool}, the size of the pool")
     w = to_w(model, sample_z(model, pool, seed, label))
     images = render(model, w, batch=batch, on_batch=on_batch)
     drawings = torch.cat([photosketch(part.clamp(-1, 1)) for part in images.split(batch)])
-    best = chamfer(drawings, sketches).min(dim=1).values.argsort()[:nearest].to(w.data.device)
+    best = distance(drawings, sketches).min(dim=1).values.argsort()[:nearest].to(w.data.device)
     shift = strength * (w.data[best].mean(dim=0) - model.w_mean)
     generator = copy.deepcopy(model.generator)
     generator.mapping.w_shift += shift

@@ -164,25 +164,8 @@ class Pretrainer:
 
     def _real(self, draw: torch.Generator) -> Tensor:
         """A batch of pictures, flipped, turned, shrunk and moved: [B,3,R,R] in -1..1."""
-        config = self.config
-        chosen = torch.multinomial(self.weights, config.batch, replacement=True, generator=draw)
-        x = self.pictures[chosen].to(self.device).float() / 127.5 - 1
-        chance = torch.rand(4, config.batch, generator=draw).to(self.device) * 2 - 1
-        angle = torch.deg2rad(chance[0] * config.rotate)
-        zoom = 1 - (chance[1] + 1) / 2 * (1 - config.zoom_out)
-        mirror = torch.where(chance[2] < 0, -1.0, 1.0) if config.flip else torch.ones_like(zoom)
-        shift = (torch.rand(2, config.batch, generator=draw).to(self.device) * 2 - 1) * config.shift * 2
-        theta = torch.stack(
-            [
-                torch.stack([angle.cos() * mirror, angle.sin() * mirror, shift[0]], dim=1) / zoom[:, None],
-                torch.stack([-angle.sin(), angle.cos(), shift[1]], dim=1) / zoom[:, None],
-            ],
-            dim=1,
-        )  # [B,2,3]
-        oversampled = 2 * config.resolution
-        grid = F.affine_grid(theta, [config.batch, 3, oversampled, oversampled], align_corners=False)
-        x = 1 + F.grid_sample(x - 1, grid, padding_mode="zeros", align_corners=False)  # white moves in
-        return F.avg_pool2d(x, 2)
+        chosen = torch.multinomial(self.weights, self.config.batch, replacement=True, generator=draw)
+        return placed(self.pictures[chosen].to(self.device), self.config, draw)
 
     def _update_generator(self, draw: torch.Generator, losses: dict[str, Tensor]) -> Tensor:
         self.discriminator.requires_grad_(False)
@@ -263,6 +246,28 @@ class Pretrainer:
         self._optimizer_d.load_state_dict(state["optimizer_d"])
         self.mean_path = state["mean_path"].to(self.device)
         self.steps_done = int(state["step"])
+
+
+def placed(pictures: Tensor, config: PretrainConfig, draw: torch.Generator) -> Tensor:
+    """Pictures (bytes [B,3,S,S]) flipped, turned, shrunk and moved at random as `config` says: [B,3,R,R] in -1..1."""
+    x = pictures.float() / 127.5 - 1
+    batch, device = len(x), x.device
+    chance = torch.rand(4, batch, generator=draw).to(device) * 2 - 1
+    angle = torch.deg2rad(chance[0] * config.rotate)
+    zoom = 1 - (chance[1] + 1) / 2 * (1 - config.zoom_out)
+    mirror = torch.where(chance[2] < 0, -1.0, 1.0) if config.flip else torch.ones_like(zoom)
+    shift = (torch.rand(2, batch, generator=draw).to(device) * 2 - 1) * config.shift * 2
+    theta = torch.stack(
+        [
+            torch.stack([angle.cos() * mirror, angle.sin() * mirror, shift[0]], dim=1) / zoom[:, None],
+            torch.stack([-angle.sin(), angle.cos(), shift[1]], dim=1) / zoom[:, None],
+        ],
+        dim=1,
+    )  # [B,2,3]
+    oversampled = 2 * config.resolution
+    grid = F.affine_grid(theta, [batch, 3, oversampled, oversampled], align_corners=False)
+    x = 1 + F.grid_sample(x - 1, grid, padding_mode="zeros", align_corners=False)  # white moves in
+    return F.avg_pool2d(x, 2)
 
 
 def _descend(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
