@@ -1,0 +1,326 @@
+"""The study: customised models against baselines and ablations, as in Tables 1 to 4 of "Sketch Your Own GAN", in kind.
+
+A data set with labels is the ground truth. For a target class the sketches are line drawings of a few of its training
+photos, and the model's samples are compared with its held-out photos. Every cell (class, method, seed) is kept as a
+file, so that a study can be stopped at any time, goes on from there, and is reported as far as it is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from . import draws
+from .checkpoints import atomic_write, weights_hash
+from .features import extract
+from .finetune import FinetuneConfig
+from .images import ImageSet, hold_out, image_names, load_images, save_png
+from .latents import render, sample_z, shift_towards
+from .metrics import FeatureStatistics, chamfer, frechet_distance, kernel_distance, precision_recall
+from .pretrain import PretrainConfig, placed
+from .runs import customise, sketches_for
+from .stylegan2 import GanModel
+
+log = logging.getLogger(__name__)
+
+SKETCHES = 30
+SHOWN = 12  # pictures of a cell that the sheets show
+PHOTO_SETS = 500  # photos of the regularisation by images
+PAPER_STEPS = 2000
+
+
+@dataclass(frozen=True)
+class Method:
+    """One row of the tables.
+
+    preset, options: of a fine-tuning. shift: a mean shift in w instead, by "drawings" or "features", `strength` times
+    as far (None: as far as the preset's warm start). sketches: how many; human: Quick, Draw! ones.
+    """
+
+    title: str
+    group: str = "main"
+    preset: str = ""
+    options: dict = field(default_factory=dict)
+    shift: str = ""
+    strength: float | None = 1.0
+    sketches: int = SKETCHES
+    human: bool = False
+
+    @property
+    def trained(self) -> bool:
+        return bool(self.preset)
+
+
+METHODS: dict[str, Method] = {
+    "original": Method("original model"),
+    "shift": Method("mean shift in w, by drawings", shift="drawings"),
+    "shift-features": Method("mean shift in w, by features of drawings", shift="features"),
+    "w-shift": Method("trained shift of w", preset="fast", options={"moves": "w_shift", "warm_start": 0.0}),
+    "fast": Method("full method, preset fast", preset="fast"),
+    "paper": Method(
+        f"full method, preset paper, {PAPER_STEPS:,} steps",
+        "paper",
+        preset="paper",
+        options={"steps": PAPER_STEPS, "batch_statistics": False},
+    ),
+    "fast-5": Method("5 line drawings", "sketches", preset="fast", sketches=5),
+    "fast-1": Method("1 line drawing", "sketches", preset="fast", sketches=1),
+    "human-5": Method("5 Quick, Draw! sketches", "sketches", preset="fast", sketches=5, human=True),
+    "human-1": Method("1 Quick, Draw! sketch", "sketches", preset="fast", sketches=1, human=True),
+    "cold": Method("without the warm start", "ablations", preset="fast", options={"warm_start": 0.0}),
+    "warm-only": Method("the warm start alone", "ablations", shift="drawings", strength=None),
+    "no-image-term": Method("no regularisation", "ablations", preset="fast", options={"regularisation": "none"}),
+    "weights": Method("regularisation by weights", "ablations", preset="fast", options={"regularisation": "weights"}),
+    "images": Method("regularisation by photos", "ablations", preset="fast", options={"regularisation": "images"}),
+    "lambda-0.7": Method("the paper's lambda of 0.7", "ablations", preset="fast", options={"image_weight": 0.7}),
+    "no-augmentation": Method("without augmentation", "ablations", preset="fast", options={"augmentation": ""}),
+    "scratch": Method("D_Y from scratch", "ablations", preset="fast", options={"sketch_discriminator": "scratch"}),
+}
+NUMBERS = ("frechet", "kid", "precision", "recall", "distance", "beats", "steps", "seconds")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One measurement."""
+
+    target: str
+    method: str
+    seed: int
+
+    def __str__(self) -> str:
+        return f"{self.target}.{self.method}.{self.seed}"
+
+
+def plan(targets: Sequence[str], methods: Sequence[str], seeds: int, human: Iterable[str] = ()) -> list[Cell]:
+    """The cells in the order that makes partial results useful: all methods of the main table for every class and the
+    first seed, the paper's preset, the other groups, then further seeds of the main table."""
+    for name in methods:
+        if name not in METHODS:
+            raise ValueError(f'method "{name}" is unknown; use some of {", ".join(METHODS)}')
+    with_human = set(human)
+    cells = []
+    for group, seed in [
+        ("main", 0),
+        *((g, 0) for g in ("ablations", "sketches")),
+        *(("main", s) for s in range(1, seeds)),
+    ]:
+        chosen = [name for name in methods if METHODS[name].group == group]
+        cells += [Cell(target, name, seed) for target in targets for name in chosen]
+    chosen = [name for name in methods if METHODS[name].group == "paper"]
+    cells += [Cell(target, name, 0) for target in targets for name in chosen]
+    return [cell for cell in cells if not METHODS[cell.method].human or cell.target in with_human]
+
+
+class Study:
+    """Measures cells. photos: folder or zip with one folder per variety; a class is a folder's name up to the first _.
+
+    extractor: images -> features (features.Extractor). placing: how the model's training pictures were turned, shrunk
+    and moved; photos and held-out photos are placed alike, so that no method is judged by that. human: class -> folder
+    of hand-drawn sketches. samples: generated and real pictures a cell.
+    """
+
+    def __init__(
+        self,
+        photos: str | Path,
+        model: GanModel,
+        sketcher: nn.Module,
+        extractor: nn.Module,
+        folder: str | Path,
+        *,
+        placing: PretrainConfig,
+        samples: int = 500,
+        human: dict[str, Path] | None = None,
+        poll: Callable[[], None] = lambda: None,
+    ):
+        if samples < 16:
+            raise ValueError(f"samples is {samples}; use 16 or more")
+        self.photos, self.model, self.sketcher, self.extractor = Path(photos), model, sketcher, extractor
+        self.folder, self.placing, self.samples = Path(folder), placing, samples
+        self.human, self.poll = human or {}, poll
+        self._cache: dict[tuple, object] = {}
+        self._train, self._held = hold_out(image_names(photos))
+
+    # ------------------------------------------------------------------------------------------------------- the cells
+
+    def path(self, cell: Cell) -> Path:
+        return self.folder / "cells" / f"{cell}.json"
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Of all that a cell depends on beside its name: kept cells of another study are not mixed in."""
+        parts = [weights_hash(self.model), getattr(self.extractor, "name", "")]
+        parts += [
+            str(self.samples),
+            self.placing.model_dump_json(),
+            str(FinetuneConfig()),
+            type(self.sketcher).__name__,
+        ]
+        digest = hashlib.sha256(repr(parts).encode())
+        for tensor in self.sketcher.state_dict().values():
+            digest.update(tensor.cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()[:16]
+
+    def kept(self, cell: Cell) -> dict | None:
+        """The result of a cell that was measured before with the same model, options and extractor."""
+        try:
+            found = json.loads(self.path(cell).read_text())
+        except (OSError, ValueError):
+            return None
+        return found if found.get("fingerprint") == self.fingerprint else None
+
+    def measure(self, cell: Cell) -> dict:
+        """The numbers of a cell, measured or kept: NUMBERS, the extractor and the method's title."""
+        if found := self.kept(cell):
+            return found
+        model, steps, seconds = self._customised(cell)
+        images, features, distances = self._sampled(model, cell)
+        real = self._real_features(cell)
+        base = self._once(("distances", cell.target, cell.seed), lambda: self._sampled(self.model, cell)[2])
+        kid, _ = kernel_distance(real, features, subsets=50, subset_size=min(200, self.samples // 2))
+        precision, recall = precision_recall(real, features)
+        result = {
+            "fingerprint": self.fingerprint,
+            "title": METHODS[cell.method].title,
+            "extractor": getattr(self.extractor, "name", type(self.extractor).__name__),
+            "samples": self.samples,
+            "frechet": frechet_distance(FeatureStatistics.of(real), FeatureStatistics.of(features)),
+            "kid": kid,
+            "precision": precision,
+            "recall": recall,
+            "distance": float(distances.median()),
+            "beats": float((distances < base.median()).double().mean()),
+            "steps": steps,
+            "seconds": seconds,
+        }
+        path = self.path(cell)
+        atomic_write(path.with_suffix(".png"), lambda temporary: save_png(_strip(images[:SHOWN]), temporary))
+        atomic_write(path, lambda temporary: temporary.write_text(json.dumps(result, indent=1)))
+        return result
+
+    def _sampled(self, model: GanModel, cell: Cell) -> tuple[Tensor, Tensor, Tensor]:
+        """Images [N,3,R,R] of the seed's latents, their features, and the distances to the class's line drawings."""
+        latents = sample_z(self.model, self.samples, 10_000 + cell.seed)
+        images = render(model, latents, batch=16, on_batch=lambda *_: self.poll()).clamp(-1, 1)
+        features = extract(self.extractor, images, on_batch=lambda _: self.poll())
+        drawings = self._drawn(images)
+        return images, features, chamfer(drawings, self.drawings(cell.target, cell.seed)).amin(dim=1)
+
+    @torch.no_grad()
+    def _drawn(self, images: Tensor) -> Tensor:
+        return torch.cat([self.sketcher(part) for part in images.split(32)])
+
+    def _customised(self, cell: Cell) -> tuple[GanModel, int, float]:
+        """-> model, steps and seconds of its making."""
+        method, started = METHODS[cell.method], time.perf_counter()
+        if cell.method == "original":
+            return self.model, 0, 0.0
+        if method.shift:
+            options = {"distance": self._by_features} if method.shift == "features" else {}
+            strength = FinetuneConfig().warm_start if method.strength is None else method.strength
+            drawings = self.drawings(cell.target, cell.seed)
+            model = shift_towards(self.model, drawings, self.sketcher, strength=strength, seed=cell.seed, **options)
+            return model, 0, time.perf_counter() - started
+        config = FinetuneConfig.preset(method.preset, **method.options, seed=cell.seed)
+        photos = self._regularising() if config.regularisation == "images" else None
+        sketches = sketches_for(self.model, self._user_drawings(cell, method), self.sketcher, config)
+        before = time.perf_counter() - started
+        run = customise(
+            self.model, sketches, self.sketcher, config, images=photos, folder=self.folder / "runs", poll=self.poll
+        )
+        return run.model, config.steps, before + run.seconds
+
+    # --------------------------------------------------------------------------------------------------------- the data
+
+    def _once(self, key: tuple, make: Callable[[], object]):
+        if key not in self._cache:
+            self._cache[key] = make()
+        return self._cache[key]
+
+    def _pictures(self, names: list[str], target: str) -> Tensor:
+        """Bytes [N,3,S,S] of a class."""
+        chosen = [name for name in names if _kind(name) == target]
+        if not chosen:
+            known = sorted({_kind(name) for name in names})
+            raise ValueError(f'there are no photos of "{target}" in {self.photos}; there are {", ".join(known)}')
+        return ImageSet(self.photos, 2 * self.placing.resolution, names=chosen).data
+
+    def check(self, targets: Sequence[str]) -> None:
+        """Raise for a class without enough photos, before long work starts."""
+        for target in targets:
+            count = sum(_kind(name) == target for name in self._train)
+            if count and count < SKETCHES:
+                raise ValueError(f'"{target}" has {count} training photos; the study needs {SKETCHES} for its sketches')
+            self.held_out(target, 0)
+
+    def held_out(self, target: str, seed: int) -> Tensor:
+        """As many held-out photos as samples, each placed anew: [N,3,R,R] in -1..1."""
+
+        def make() -> Tensor:
+            pictures = self._pictures(self._held, target)
+            draw = draws.generator(1, seed)
+            return placed(pictures[torch.arange(self.samples) % len(pictures)], self.placing, draw)
+
+        return self._once(("held out", target, seed), make)
+
+    def drawings(self, target: str, seed: int) -> Tensor:
+        """The line drawings of 30 training photos: [30,1,R,R] in -1..1."""
+
+        def make() -> Tensor:
+            pictures, draw = self._pictures(self._train, target), draws.generator(2, seed)
+            chosen = torch.randperm(len(pictures), generator=draw)[:SKETCHES]
+            return self._drawn(placed(pictures[chosen], self.placing, draw))
+
+        return self._once(("drawings", target, seed), make)
+
+    def _user_drawings(self, cell: Cell, method: Method) -> list[Tensor]:
+        """The sketches a method gets, as IMAGEs [H,W,1]."""
+        if method.human:
+            return load_images(self.human[cell.target])[: method.sketches]
+        drawings = self.drawings(cell.target, cell.seed)[: method.sketches]
+        return list((drawings.permute(0, 2, 3, 1) + 1) / 2)
+
+    def _real_features(self, cell: Cell) -> Tensor:
+        held_out = self.held_out(cell.target, cell.seed)
+        return self._once(("real", cell.target, cell.seed), lambda: extract(self.extractor, held_out))
+
+    def _regularising(self) -> ImageSet:
+        """Training photos of all classes, placed as the model knows them."""
+
+        def make() -> ImageSet:
+            draw = draws.generator(3)
+            names = [self._train[i] for i in torch.randperm(len(self._train), generator=draw)[:PHOTO_SETS].tolist()]
+            pictures = ImageSet(self.photos, 2 * self.placing.resolution, names=names).data
+            x = (placed(pictures, self.placing, draw) + 1) / 2
+            return ImageSet(x.clamp(0, 1).permute(0, 2, 3, 1), self.placing.resolution)
+
+        return self._once(("regularising",), make)
+
+    def _by_features(self, drawings: Tensor, sketches: Tensor) -> Tensor:
+        """Distances [N,M] of drawings in the features of the extractor: a stand-in for sketch-based retrieval."""
+        return torch.cdist(*(extract(self.extractor, x.expand(-1, 3, -1, -1)) for x in (drawings, sketches)))
+
+
+def placing_of(model: GanModel) -> PretrainConfig:
+    """How the pictures that `model` was trained on were placed, as its file says; else not at all."""
+    about = json.loads(model.metadata.get("training", "{}"))
+    names = set(PretrainConfig.model_fields) & set(about)
+    return PretrainConfig(**{**{n: about[n] for n in names}, "resolution": model.config.resolution})
+
+
+def _kind(name: str) -> str:
+    """Class of a picture: its folder up to the first _."""
+    return Path(name).parent.name.split("_")[0]
+
+
+def _strip(images: Tensor) -> Tensor:
+    """[N,3,R,R] -> one picture [3,R,N*R]."""
+    return torch.cat(list(images), dim=2)
