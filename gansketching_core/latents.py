@@ -416,7 +416,8 @@ def shift_towards(
 
     sketches [M,1,R,R] in -1..1, paper +1. Of `pool` samples the `nearest` to the sketches by `distance` of their
     drawings, [N,1,R,R] and [M,1,R,R] -> [N,M], are averaged; the shift is `strength` times the way from w_mean to
-    there. This is the vector arithmetic baseline of "Sketch Your Own GAN". label: the class, for class-conditional models.
+    there. This is the vector arithmetic baseline of "Sketch Your Own GAN".
+    label: the class, for class-conditional models.
     """
     if not 1 <= nearest <= pool:
         raise ValueError(f"nearest is {nearest}; use 1 to {pool}, the size of the pool")
