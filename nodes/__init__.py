@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .drawing import SketchPad
 from .editing import (
     DirectionsSheet,
     EditLatents,
@@ -33,6 +34,7 @@ NODES = (
     LoadPhotoSketch,
     LoadSketches,
     LoadPhotos,
+    SketchPad,
     PrepareSketch,
     PhotoSketch,
     FineTuneOptions,

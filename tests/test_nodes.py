@@ -21,7 +21,7 @@ NODE_IDS = (
     "LoadStyleGAN LoadPhotoSketch LoadSketches PrepareSketch PhotoSketch FineTuneOptions FineTuneMapping "
     "SaveCustomisedModel Sample SideBySide LoadPhotos ProjectImage ProjectSketch LatentsFromSeed InterpolateLatents "
     "StyleMix TruncateLatents JoinLatents PickLatents SaveLatents LoadLatents InterpolateModels ModelFilm WShift "
-    "FitDirections EditLatents DirectionsSheet SaveDirections LoadDirections"
+    "FitDirections EditLatents DirectionsSheet SaveDirections LoadDirections SketchPad"
 ).split()
 
 
