@@ -54,7 +54,7 @@ def test_a_dot_is_a_disc_and_its_edge_is_smooth():
 def test_pressure_narrows_the_line():
     (line,) = ink(drawn([{**LINE, "f": [25, 100]}]))
     widths = line[:, 70:190].sum(0)
-    assert widths[0] == pytest.approx(5.3, abs=0.5) and widths[-1] == pytest.approx(15, abs=0.5)
+    assert widths[0] == pytest.approx(4.6, abs=0.3) and widths[-1] == pytest.approx(15.8, abs=0.3)
     assert (widths.diff() > -0.3).all()
 
 
