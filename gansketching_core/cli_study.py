@@ -38,6 +38,7 @@ def study(parser: ArgumentParser, argv: list[str]) -> None:
     )
     parser.add_argument("--seeds", type=int, default=3, metavar="N", help="of the main table (default: 3)")
     parser.add_argument("--samples", type=int, default=500, metavar="N", help="pictures a cell (default: 500)")
+    parser.add_argument("--steps", type=int, metavar="N", help="of every training, to try things out")
     parser.add_argument("--report-only", action="store_true", help="write the tables of what has been measured")
     args = parser.parse_args(argv)
 
@@ -57,6 +58,7 @@ def study(parser: ArgumentParser, argv: list[str]) -> None:
             placing=placing_of(model),
             samples=args.samples,
             human=human,
+            steps=args.steps,
             poll=poll,
         )
         task.check(args.classes)

@@ -125,7 +125,7 @@ class Study:
 
     extractor: images -> features (features.Extractor). placing: how the model's training pictures were turned, shrunk
     and moved; photos and held-out photos are placed alike, so that no method is judged by that. human: class -> folder
-    of hand-drawn sketches. samples: generated and real pictures a cell.
+    of hand-drawn sketches. samples: generated and real pictures a cell. steps: of every training, to try things out.
     """
 
     def __init__(
@@ -139,6 +139,7 @@ class Study:
         placing: PretrainConfig,
         samples: int = 500,
         human: dict[str, Path] | None = None,
+        steps: int | None = None,
         poll: Callable[[], None] = lambda: None,
     ):
         if samples < 16:
@@ -146,6 +147,7 @@ class Study:
         self.photos, self.model, self.sketcher, self.extractor = Path(photos), model, sketcher, extractor
         self.folder, self.placing, self.samples = Path(folder), placing, samples
         self.human, self.poll = human or {}, poll
+        self.changes = {} if steps is None else {"steps": steps}
         self._cache: dict[tuple, object] = {}
         self._train, self._held = hold_out(image_names(photos))
 
@@ -161,7 +163,7 @@ class Study:
         parts += [
             str(self.samples),
             self.placing.model_dump_json(),
-            str(FinetuneConfig()),
+            str(FinetuneConfig(**self.changes)),
             type(self.sketcher).__name__,
         ]
         digest = hashlib.sha256(repr(parts).encode())
@@ -229,7 +231,7 @@ class Study:
             drawings = self.drawings(cell.target, cell.seed)
             model = shift_towards(self.model, drawings, self.sketcher, strength=strength, seed=cell.seed, **options)
             return model, 0, time.perf_counter() - started
-        config = FinetuneConfig.preset(method.preset, **method.options, seed=cell.seed)
+        config = FinetuneConfig.preset(method.preset, **{**method.options, **self.changes}, seed=cell.seed)
         photos = self._regularising() if config.regularisation == "images" else None
         sketches = sketches_for(self.model, self._user_drawings(cell, method), self.sketcher, config)
         before = time.perf_counter() - started
