@@ -29,6 +29,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "convert": ("cli_models", "convert", "write any supported model file as .safetensors"),
     "pretrain": ("cli_training", "pretrain", "train a StyleGAN2 from scratch on a folder of images"),
     "pretrain-sketcher": ("cli_training", "pretrain_sketcher", "train a small photo-to-sketch network"),
+    "evaluate": ("cli_evaluate", "evaluate", "say how good a model is, beside photos or sketches"),
     "study": ("cli_study", "study", "measure the method against baselines and ablations"),
     "bench": ("cli_training", "bench", "measure seconds and memory of training and sampling"),
 }

@@ -14,7 +14,7 @@ class FinetuneConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    steps: int = Field(200, ge=1, le=1_000_000, description="Length of the training in steps.")
+    steps: int = Field(100, ge=1, le=1_000_000, description="Length of the training in steps.")
     moves: Literal["mapping", "w_shift"] = Field(
         "mapping", description="What is trained: the whole mapping network, or one shift of w."
     )
@@ -31,13 +31,13 @@ class FinetuneConfig(BaseModel):
         "change of weights, or nothing. auto: images when given, else the generator.",
     )
     image_weight: float = Field(
-        0.1,
+        0.05,
         ge=0,
         le=100,
         description="Weight of the image term (the paper's lambda, 0.7 there). More keeps more of the original.",
     )
     weight_penalty: float = Field(50.0, ge=0, le=1e6, description="Strength of regularisation by weights.")
-    r1_gamma: float = Field(10.0, ge=0, le=1000, description="Weight of the R1 penalty of both discriminators.")
+    r1_gamma: float = Field(1.0, ge=0, le=1000, description="Weight of the R1 penalty of both discriminators.")
     r1_every: int = Field(8, ge=1, le=1000, description="Steps between R1 penalties.")
     style_mixing: float = Field(0.9, ge=0, le=1, description="Probability that a batch mixes two latents.")
     augmentation: str = Field(
@@ -47,7 +47,7 @@ class FinetuneConfig(BaseModel):
         1.0, description="Size at which the sketcher draws, relative to the image; 0.25 for 1024 px models."
     )
     warm_start: float = Field(
-        1.0,
+        1.5,
         ge=0,
         le=2,
         description="Before the first step, shift all w this far towards samples that look like the sketches; 0: not.",
@@ -80,6 +80,7 @@ PRESETS: dict[str, dict] = {
         "learning_rate": 0.002,
         "discriminator_learning_rate": 0.002,
         "image_weight": 0.7,
+        "r1_gamma": 10.0,
         "r1_every": 16,
         "batch": 4,
         "warm_start": 0.0,
