@@ -178,7 +178,6 @@ export class SketchEditor {
   startLine(event) {
     if (event.button !== 0 || this.line) return
     event.stopPropagation()
-    this.keys.focus({ preventScroll: true })
     this.surface.setPointerCapture(event.pointerId)
     const eraser = this.tool === 'eraser' || (event.buttons & 32) !== 0 // a pen turned round
     this.line = { pointer: event.pointerId, width: this.widths[this.tool], eraser, points: [this.place(event)] }
@@ -252,6 +251,11 @@ export class SketchEditor {
     surface.addEventListener('pointerup', (event) => this.endLine(event))
     surface.addEventListener('pointercancel', (event) => this.dropLine(event))
     root.addEventListener('keydown', (event) => this.onKey(event))
+    root.addEventListener('mousedown', (event) => {
+      if (event.target === this.range) return
+      event.preventDefault() // else the browser moves the focus
+      this.keys.focus({ preventScroll: true }) // a text field: ComfyUI leaves Ctrl+Z and Delete to it
+    })
     root.addEventListener('paste', (event) => {
       if (!this.takeFile(event.clipboardData?.files)) return
       event.preventDefault()
