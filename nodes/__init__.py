@@ -13,6 +13,7 @@ from .editing import (
     SaveDirections,
     WShift,
 )
+from .evaluation import EvaluateModel, SketchMatchScore
 from .loaders import LoadPhotos, LoadPhotoSketch, LoadSketches, LoadStyleGAN, SaveCustomisedModel
 from .mixing import (
     InterpolateLatents,
@@ -60,6 +61,8 @@ NODES = (
     DirectionsSheet,
     SaveDirections,
     LoadDirections,
+    EvaluateModel,
+    SketchMatchScore,
 )
 
 NODE_CLASS_MAPPINGS = {f"GANSketching_{node.__name__}": node for node in NODES}

@@ -27,9 +27,9 @@ def test_unknown_extractor_is_refused():
 
 
 def test_missing_package_is_named(monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "efficientnet_lite_pytorch", None)
-    with pytest.raises(ValueError, match="pip install"):
-        load_extractor()
+    monkeypatch.setattr(EXTRACTORS["inception"], "packages", ("no_such_package",))
+    with pytest.raises(ValueError, match=r"Inception.* is not installed: pip install torch-fidelity"):
+        load_extractor("inception")
 
 
 def test_efficientnet_knows_the_bundled_photos():

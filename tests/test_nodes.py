@@ -21,7 +21,8 @@ NODE_IDS = (
     "LoadStyleGAN LoadPhotoSketch LoadSketches PrepareSketch PhotoSketch FineTuneOptions FineTuneMapping "
     "SaveCustomisedModel Sample SideBySide LoadPhotos ProjectImage ProjectSketch LatentsFromSeed InterpolateLatents "
     "StyleMix TruncateLatents JoinLatents PickLatents SaveLatents LoadLatents InterpolateModels ModelFilm WShift "
-    "FitDirections EditLatents DirectionsSheet SaveDirections LoadDirections SketchPad"
+    "FitDirections EditLatents DirectionsSheet SaveDirections LoadDirections SketchPad "
+    "EvaluateModel SketchMatchScore"
 ).split()
 
 

@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from test_nodes import pack, tiny_model  # noqa: F401 (a fixture)
+
+
+@pytest.fixture
+def nodes(pack, monkeypatch):  # noqa: F811
+    import importlib
+
+    module = importlib.import_module(f"{pack.module.__name__}.nodes.evaluation")
+
+    class Colours(torch.nn.Module):
+        name, is_fid = "mean colours", False
+
+        def forward(self, x):
+            return torch.nn.functional.adaptive_avg_pool2d(x, 2).flatten(1)
+
+    monkeypatch.setattr(module, "load_extractor", lambda _: Colours())
+    return pack
+
+
+def test_evaluate_model(nodes):
+    model, done = tiny_model(nodes), []
+    nodes.host.set_hooks(progress=lambda value, total, _: done.append((value, total)))
+    report, *numbers = nodes.node("EvaluateModel").evaluate(
+        model, torch.rand(10, 40, 32, 3), "efficientnet-lite0", 12, 3, 0, -1
+    )
+    nodes.host.set_hooks()
+    assert "mean colours. 12 samples, 10 photos" in report and "Path length" in report
+    assert all(isinstance(number, float) for number in numbers) and done[-1] == (25, 25)
+
+
+def test_missing_extractor_is_told_before_the_run(nodes, monkeypatch):
+    check = nodes.classes["GANSketching_EvaluateModel"].VALIDATE_INPUTS
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    assert "pip install torch-fidelity" in check("inception")
+
+
+def test_sketch_match_score(nodes):
+    original, customised = tiny_model(nodes), tiny_model(nodes, 1)
+    sketcher = nodes.core_photosketch.LineExtractor()
+    mask = torch.zeros(1, 64, 64)
+    mask[:, 20:24, 10:50] = 1  # a MASK: what is marked is the line
+    node, done = nodes.node("SketchMatchScore"), []
+    nodes.host.set_hooks(progress=lambda value, total, _: done.append(value))
+    report, before, after, nearer, beats = node.score(original, customised, mask, sketcher, 6, 0, -1)
+    nodes.host.set_hooks()
+    assert before > 0 and after > 0 and 0 <= nearer <= 1 and f"{beats:.0%} are nearer than" in report
+    assert done[-1] == 12 and done == sorted(done)
+    assert node.score(original, original, mask, sketcher, 6, 0, -1)[3] == 0
