@@ -26,7 +26,7 @@ class SketchPad:
 
     @classmethod
     def INPUT_TYPES(cls):
-        strokes = "What is drawn, as JSON. Without the pad (in scripts), any Sketch Pad value can be given as text."
+        strokes = "Draw here. Keys: P pen, E eraser, [ ] width, M mirror, N new sheet, Ctrl+Z undo. Kept as JSON text."
         size = "Side of the square sketches in pixels. The strokes are lines, so any size is sharp."
         reference = (
             "Pictures to trace: after a run they lie faintly under the sheets, the first under sheet 1 and so on."

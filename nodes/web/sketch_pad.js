@@ -3,7 +3,7 @@
 import { app } from '../../scripts/app.js'
 import { SketchEditor } from './sketch_pad/editor.js'
 
-const SMALLEST = [320, 380] // of the pad, in pixels of the graph
+const SMALLEST = [360, 430] // of the pad, in pixels of the graph
 
 app.registerExtension({
   name: 'gansketching.SketchPad',
