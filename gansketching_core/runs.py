@@ -37,7 +37,7 @@ class RunResult:
     """A finished customisation: the model, the report of every step, seconds of training in all, and where it lies.
 
     match: how its samples follow the sketches, beside the base's. trained_steps: how many of the steps this call made:
-    0 when the result was there already, fewer than all after a resume.
+    0 when the result was there already, fewer than all after a resume. stopped: whether it ended before its last step.
     """
 
     model: GanModel
@@ -47,6 +47,7 @@ class RunResult:
     key: str
     path: Path
     trained_steps: int
+    stopped: bool = False
 
     @property
     def from_cache(self) -> bool:
@@ -100,24 +101,30 @@ def customise(
     device: torch.device | str | None = None,
     on_step: Callable[[StepReport, SketchFinetuner], None] | None = None,
     poll: Callable[[], None] | None = None,
+    stop: Callable[[], bool] | None = None,
     resume: bool = True,
+    go_on: bool = False,
 ) -> RunResult:
     """Fine-tune `model` on `sketches` [N,1,R,R], or fetch the result when that has been done before.
 
     folder: where runs are kept. on_step: called after every step. poll: called often within a step. Whatever either of
     them raises (cancelling, Ctrl-C) ends the run after its state is saved; the next call with the same inputs goes on
     there. resume=False starts afresh and forgets what is there. images, device: as SketchFinetuner takes them.
+
+    stop: asked after every step; True ends the training and keeps the model as it is then. The same inputs return that
+    model from then on, unless go_on is True: then the training goes on from there to its last step.
     """
     if not model.base_hash:
         model.base_hash = weights_hash(model)
     key = run_key(model, sketches, photosketch, config, images)
     place = Path(folder) / key
-    if resume and (found := _finished(place, model, key)):
+    found = _finished(place, model, key) if resume else None
+    if found and not (found.stopped and go_on):
         return found
     finetuner = SketchFinetuner(model, sketches, photosketch, config, images=images, device=device)
     finetuner.poll = poll or finetuner.poll
     with torch.inference_mode(False):  # ComfyUI's nodes run in inference mode, whose tensors can't be trained
-        return _train(finetuner, place, key, on_step, resume)
+        return _train(finetuner, place, key, on_step, stop or (lambda: False), resume)
 
 
 def _train(
@@ -125,6 +132,7 @@ def _train(
     place: Path,
     key: str,
     on_step: Callable[[StepReport, SketchFinetuner], None] | None,
+    stop: Callable[[], bool],
     resume: bool,
 ) -> RunResult:
     config = finetuner.config
@@ -136,6 +144,8 @@ def _train(
             history.append(finetuner.step())
             if on_step:
                 on_step(history[-1], finetuner)
+            if stop():
+                break
             if time.monotonic() - saved > pause:
                 begun = time.monotonic()
                 _save_state(place / "state.pt", finetuner, history)
@@ -146,11 +156,17 @@ def _train(
     except BaseException:
         _save_state(place / "state.pt", finetuner, history)
         raise
-    about = json.dumps({"steps": [asdict(report) for report in history], "match": asdict(match)})
+    done, stopped = finetuner.steps_done, finetuner.steps_done < config.steps
+    if stopped:
+        _save_state(place / "state.pt", finetuner, history)
+    about = json.dumps({"steps": [asdict(report) for report in history], "match": asdict(match), "stopped": stopped})
+    settings = config.model_copy(update={"steps": done}).model_dump()
+    save_customised(result, place / "model.safetensors", moves=config.moves, settings=settings)
     atomic_write(place / "history.json", lambda path: path.write_text(about))
-    save_customised(result, place / "model.safetensors", moves=config.moves, settings=config.model_dump())
-    (place / "state.pt").unlink(missing_ok=True)
-    return RunResult(result, history, match, sum(r.seconds for r in history), key, place, config.steps - started_at)
+    if not stopped:
+        (place / "state.pt").unlink(missing_ok=True)
+    seconds = sum(report.seconds for report in history)
+    return RunResult(result, history, match, seconds, key, place, done - started_at, stopped)
 
 
 def _match(finetuner: SketchFinetuner, result: GanModel) -> SketchMatch:
@@ -179,7 +195,8 @@ def _finished(place: Path, model: GanModel, key: str) -> RunResult | None:
     except (ValueError, TypeError, KeyError, OSError) as error:
         log.warning("the finished run in %s can't be read (%s); it is trained again", place, error)
         return None
-    return RunResult(result, history, match, sum(r.seconds for r in history), key, place, 0)
+    seconds = sum(report.seconds for report in history)
+    return RunResult(result, history, match, seconds, key, place, 0, bool(about.get("stopped")))
 
 
 def _save_state(path: Path, finetuner: SketchFinetuner, history: list[StepReport]) -> None:

@@ -34,6 +34,8 @@ if IN_COMFYUI:
     import comfy.model_management
     import comfy.utils
     import folder_paths
+    import server
+    from aiohttp import web
 
 PREVIEW_SIZE = 512  # longest side of a live preview, in pixels
 
@@ -147,6 +149,27 @@ def poll() -> None:
         comfy.model_management.throw_exception_if_processing_interrupted()
     elif "poll" in _hooks:
         _hooks["poll"]()
+
+
+def send(event: str, data: dict[str, Any]) -> None:
+    """A message to every open editor. Nothing outside ComfyUI."""
+    if IN_COMFYUI:
+        server.PromptServer.instance.send_sync(event, data)
+
+
+def on_post(path: str, answer: Callable[[object], tuple[int, dict]]) -> None:
+    """Let `answer` respond to what editors post to `path`: parsed JSON -> status and JSON. Nothing outside ComfyUI."""
+    if not IN_COMFYUI:
+        return
+
+    @server.PromptServer.instance.routes.post(path)
+    async def respond(request: web.Request) -> web.Response:
+        try:
+            data = await request.json()
+        except ValueError:
+            return web.json_response({"error": "send JSON"}, status=400)
+        status, body = answer(data)
+        return web.json_response(body, status=status)
 
 
 class Progress:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import math
 from collections.abc import Sequence
 
@@ -25,6 +27,14 @@ def to_pil(image: Tensor) -> Image.Image:
 def to_image(picture: Image.Image) -> Tensor:
     """PIL -> IMAGE [1,H,W,3] in 0..1."""
     return torch.from_numpy(np.asarray(picture.convert("RGB")).astype(np.float32) / 255)[None]
+
+
+def data_uri(picture: Image.Image, side: int) -> str:
+    """A small JPEG, its longer side at most `side`, as text that a browser shows."""
+    picture, buffer = picture.convert("RGB"), io.BytesIO()
+    picture.thumbnail((side, side))
+    picture.save(buffer, "JPEG", quality=80)
+    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
 def labelled(parts: Sequence[tuple[str, Tensor]], *, columns: int = 0, across: bool = True) -> Image.Image:

@@ -14,7 +14,7 @@ from ..gansketching_core.finetune import PRESETS, FinetuneConfig, SketchFinetune
 from ..gansketching_core.latents import render, sample_z
 from ..gansketching_core.runs import RunResult, customise, sketches_for
 from ..gansketching_core.stylegan2 import GanModel
-from . import host, library, pictures, widgets
+from . import host, library, live, pictures, widgets
 from .sampling import batch_size
 
 PREVIEW_COUNT, PREVIEW_COLUMNS = 8, 4  # samples shown before and after
@@ -75,6 +75,7 @@ class FineTuneMapping:
         seed = "Decides the random draws of the training. Another seed trains again."
         photos = "Photos like those the model was trained on, to keep its look. Without any, its own samples serve."
         options = "From Fine-tune Options. Without, the fast preset."
+        go_on = "After Stop and keep: train on to the last step. Else the model that was kept returns at once."
         return {
             "required": {
                 "model": ("GANSKETCHING_MODEL", {"tooltip": "The generator to start from. It is not changed."}),
@@ -85,28 +86,34 @@ class FineTuneMapping:
             "optional": {
                 "images": ("IMAGE", {"tooltip": photos}),
                 "options": ("GANSKETCHING_OPTIONS", {"tooltip": options}),
+                "go_on": ("BOOLEAN", {"default": False, "tooltip": go_on}),
             },
+            "hidden": {"node": "UNIQUE_ID"},
         }
 
-    def finetune(self, model, sketches, photosketch, seed, images=None, options=None):
+    def finetune(self, model, sketches, photosketch, seed, images=None, options=None, go_on=False, node=None):
         config = (options or FinetuneConfig()).model_copy(update={"seed": seed})
         size = model.config.resolution
         with host.training_mode(), host.borrowed_device(size / 64) as device:
             photos = None if images is None else image_tools.ImageSet(images.clone(), size)
             base = host.model_on_device(model, device)
             drawings = sketches_for(base, sketches.clone(), photosketch, config)
-            watcher = Watcher(base, config)
-            run = customise(
-                base,
-                drawings,
-                photosketch,
-                config,
-                images=photos,
-                folder=library.runs_folder(),
-                on_step=watcher,
-                poll=host.poll,
-            )
-            preview = watcher.grid(run.model, image_tools.to_comfy(drawings))
+            with live.Broadcast(node, config.steps) as broadcast:
+                watcher = Watcher(base, config, broadcast)
+                run = customise(
+                    base,
+                    drawings,
+                    photosketch,
+                    config,
+                    images=photos,
+                    folder=library.runs_folder(),
+                    on_step=watcher,
+                    poll=host.poll,
+                    stop=broadcast.stop,
+                    go_on=go_on,
+                )
+                preview = watcher.grid(run.model, image_tools.to_comfy(drawings))
+                broadcast.finished(run.history, run.stopped, preview)
             customised = load_customised(run.path / "model.safetensors", model)
         return customised, pictures.to_image(preview), loss_plot(run.history), report(run, config)
 
@@ -114,8 +121,8 @@ class FineTuneMapping:
 class Watcher:
     """Follows a training: progress bar and, now and then, the same few samples before and after."""
 
-    def __init__(self, base: GanModel, config: FinetuneConfig):
-        self.progress = host.Progress(config.steps)
+    def __init__(self, base: GanModel, config: FinetuneConfig, broadcast: live.Broadcast):
+        self.progress, self.broadcast = host.Progress(config.steps), broadcast
         labels = config.class_index if base.config.class_count else None
         self.latents = sample_z(base, PREVIEW_COUNT, PREVIEW_SEED, labels)
         self.before = self._samples(base)
@@ -127,7 +134,8 @@ class Watcher:
             picture = self.grid(tuner.result())
             spent = time.perf_counter() - started
             self._due = started + max(PREVIEW_EVERY, spent / PREVIEW_SHARE)
-        self.progress.update(step.step + 1, picture)
+        self.progress.update(step.step + 1, None if host.IN_COMFYUI else picture)  # there, the node shows it itself
+        self.broadcast.step(step, picture)
 
     def grid(self, model: GanModel, sketches: Tensor | None = None) -> Image.Image:
         """Rows: some of the sketches, samples of the original, the same samples of `model`."""
@@ -143,30 +151,24 @@ class Watcher:
 
 def loss_plot(history: list[StepReport]) -> Tensor:
     """Adversarial losses over the steps -> IMAGE [1,H,W,3]."""
-    series: dict[str, list[tuple[int, float]]] = {}
-    for step in history:
-        totals: dict[str, float] = {}
-        for name, value in step.losses.items():
-            if name[:2] in ("D ", "G "):
-                curve = name.removesuffix(" fake").removesuffix(" real")
-                totals[curve] = totals.get(curve, 0.0) + value
-        for name, value in totals.items():
-            series.setdefault(name, []).append((step.step, value))
-    return pictures.to_image(pictures.loss_plot(series))
+    return pictures.to_image(pictures.loss_plot(live.curves(history)))
 
 
 def report(run: RunResult, config: FinetuneConfig) -> str:
     """What was done, in a few lines."""
+    done = len(run.history)
     if run.from_cache:
         how = "Nothing has changed since this model was trained: loaded from disk, no training needed."
-    elif run.trained_steps < config.steps:
-        how = f"Went on from step {config.steps - run.trained_steps}, where an earlier run had stopped."
+    elif run.trained_steps < done:
+        how = f"Went on from step {done - run.trained_steps}, where an earlier run had stopped."
     else:
         how = "Trained from the start."
+    if run.stopped:
+        how += f" Stopped and kept at step {done} of {config.steps}; switch go_on on to train the rest."
     changed = config.model_dump(exclude_defaults=True)
     options = ", ".join(f"{name} {value}" for name, value in changed.items()) or "the fast preset"
     lines = [
-        f"{run.model.name}: {config.steps} steps, {run.seconds:.0f} s of training.",
+        f"{run.model.name}: {done} steps, {run.seconds:.0f} s of training.",
         how,
         str(run.match),
         f"Options: {options}.",

@@ -57,6 +57,11 @@ def home(pack, tmp_path):
     pack.host.set_hooks()
 
 
+def shown_inputs(node) -> list[dict]:
+    """The sections of a node's inputs, but for what the editor fills in."""
+    return [section for name, section in node.INPUT_TYPES().items() if name != "hidden"]
+
+
 def tiny_model(pack, seed=0, name="tiny"):
     torch.manual_seed(seed)
     gan = pack.core_stylegan2
@@ -108,14 +113,14 @@ def test_declaration_is_complete(pack, home, name):
     outputs = node.RETURN_TYPES
     assert len(outputs) == len(getattr(node, "RETURN_NAMES", ())) == len(getattr(node, "OUTPUT_TOOLTIPS", ()))
     assert all(len(text) > 5 for text in getattr(node, "OUTPUT_TOOLTIPS", ()))
-    declared = {k: v for section in node.INPUT_TYPES().values() for k, v in section.items()}
+    declared = {k: v for section in shown_inputs(node) for k, v in section.items()}
     assert all(len(options["tooltip"]) > 10 for _, options in declared.values())
     inspect.signature(getattr(node, node.FUNCTION)).bind(None, **dict.fromkeys(declared))
 
 
 @pytest.mark.parametrize("name", NODE_IDS)
 def test_defaults_are_valid(pack, home, name):
-    for section in pack.classes[f"GANSketching_{name}"].INPUT_TYPES().values():
+    for section in shown_inputs(pack.classes[f"GANSketching_{name}"]):
         for kind, options in section.values():
             if isinstance(kind, list):
                 assert options["default"] in (kind or [""])
@@ -128,7 +133,7 @@ def test_help_page_explains_every_socket(pack, home, name):
     node = pack.classes[f"GANSketching_{name}"]
     page = (ROOT / pack.module.WEB_DIRECTORY / "docs" / f"GANSketching_{name}.md").read_text("utf-8")
     assert page.startswith(f"# {node.DISPLAY_NAME}\n")
-    names = [*(k for section in node.INPUT_TYPES().values() for k in section), *getattr(node, "RETURN_NAMES", ())]
+    names = [*(k for section in shown_inputs(node) for k in section), *getattr(node, "RETURN_NAMES", ())]
     assert [n for n in names if f"**{n}**" not in page] == []
 
 
@@ -424,7 +429,8 @@ def test_previews_take_little_time(pack, trainable, monkeypatch):
     """A preview that takes 0.3 s is not made again before its share of the time is earned."""
     clock = SimpleNamespace(now=100.0)
     monkeypatch.setattr(pack.training.time, "perf_counter", lambda: clock.now)
-    watcher = pack.training.Watcher(trainable["model"], trainable["options"])
+    silent = SimpleNamespace(step=lambda *_: None)
+    watcher = pack.training.Watcher(trainable["model"], trainable["options"], silent)
     made = []
 
     def slow(model):

@@ -37,6 +37,34 @@ def test_the_same_inputs_return_at_once(tmp_path):
     assert {p.name for p in first.path.iterdir()} == {"model.safetensors", "history.json"}
 
 
+def test_stop_keeps_the_model_as_it_is(tmp_path):
+    seen = []
+    kept = customise(tmp_path, on_step=lambda report, _: seen.append(report.step), stop=lambda: len(seen) == 4)
+    assert kept.stopped and kept.trained_steps == len(kept.history) == 4
+    four = customise(tmp_path / "four", CONFIG.model_copy(update={"steps": 4}))
+    assert same_weights(kept.model, four.model) and not four.stopped
+    again = customise(tmp_path, on_step=lambda *_: pytest.fail("trained again"))
+    assert again.stopped and again.from_cache and same_weights(again.model, kept.model)
+
+
+def test_a_stopped_training_goes_on_when_asked(tmp_path):
+    customise(tmp_path, stop=lambda: True)
+    rest = customise(tmp_path, go_on=True)
+    assert rest.trained_steps == 5 and not rest.stopped and len(rest.history) == 6
+    assert same_weights(rest.model, customise(tmp_path / "whole").model)
+    assert {p.name for p in rest.path.iterdir()} == {"model.safetensors", "history.json"}
+    assert customise(tmp_path, go_on=True).from_cache
+
+
+def test_results_of_older_versions_are_still_found(tmp_path):
+    first = customise(tmp_path)
+    about = json.loads((first.path / "history.json").read_text())
+    del about["stopped"], about["match"]["beats"]
+    (first.path / "history.json").write_text(json.dumps(about))
+    again = customise(tmp_path)
+    assert again.from_cache and not again.stopped and again.match.beats is None
+
+
 def test_the_result_is_small_and_names_its_settings(tmp_path):
     result = customise(tmp_path)
     assert (result.path / "model.safetensors").stat().st_size < 10_000

@@ -1,0 +1,131 @@
+// What a Fine-tune Mapping node shows of its training: pictures, curves, time left, and Stop and keep.
+// Knows nothing of ComfyUI: `update` takes the messages of nodes/live.py.
+
+const COLOURS = ['#4c9be8', '#e8684a', '#5ac17f', '#a97fdb', '#e0a63c', '#45c4cf']
+const TEXTS = {
+  training: '',
+  stopping: 'Stopping after this step ...',
+  done: 'Finished.',
+  stopped: 'Stopped; the model is kept.',
+  cancelled: 'Cancelled; run again to go on.',
+  failed: 'It did not start.'
+}
+const STYLE = `
+.gansketching-view { display: flex; flex-direction: column; gap: 4px; box-sizing: border-box; width: 100%; height: 100%;
+  padding: 2px 4px; overflow: hidden; font: 12px/1.4 sans-serif; color: var(--input-text, #ddd); }
+.gansketching-view img { flex: 1 1 auto; min-height: 0; width: 100%; object-fit: contain; border-radius: 4px; }
+.gansketching-view canvas { flex: 0 0 72px; width: 100%; height: 72px; }
+.gansketching-view .row { flex: 0 0 auto; display: flex; align-items: center; gap: 8px; min-height: 24px; }
+.gansketching-view .text { flex: 1 1 auto; white-space: nowrap; overflow: hidden; text-overflow: ellipsis; }
+.gansketching-view .legend { flex: 0 0 auto; display: flex; flex-wrap: wrap; gap: 0 10px; font-size: 11px; }
+.gansketching-view button { flex: 0 0 auto; padding: 3px 10px; border-radius: 4px; cursor: pointer;
+  border: 1px solid var(--border-color, #666); background: var(--comfy-input-bg, #333); color: inherit; font: inherit; }
+.gansketching-view button:hover:enabled { border-color: var(--input-text, #ddd); }
+.gansketching-view button:disabled { opacity: 0.5; cursor: default; }
+.gansketching-view [hidden] { display: none; }
+`
+
+/** "40 s", "3 min", "2 h 5 min": how long something takes, for people. */
+export function inWords(seconds) {
+  const minutes = Math.round(seconds / 60)
+  if (seconds < 90) return `${Math.max(1, Math.round(seconds))} s`
+  if (minutes < 60) return `${minutes} min`
+  return `${Math.floor(minutes / 60)} h ${minutes % 60} min`
+}
+
+export class TrainingView {
+  /** onStop(token): called when the user presses Stop and keep; may return a promise that tells whether it worked. */
+  constructor(element, { onStop }) {
+    this.element = element
+    this.onStop = onStop
+    element.classList.add('gansketching-view')
+    element.append(make('style', { textContent: STYLE }))
+    this.hint = make('div', { className: 'text', textContent: 'Shows the training while it runs.' })
+    this.picture = make('img', { alt: 'Samples before and after', hidden: true, draggable: false })
+    this.canvas = make('canvas', { hidden: true })
+    this.legend = make('div', { className: 'legend' })
+    this.text = make('div', { className: 'text', role: 'status' })
+    this.button = make('button', { type: 'button', textContent: 'Stop and keep', hidden: true })
+    this.button.title = 'End the training after this step and hand the model on as it is'
+    this.button.addEventListener('click', () => this.stop())
+    const row = make('div', { className: 'row' })
+    row.append(this.text, this.button)
+    element.append(this.hint, this.picture, this.legend, this.canvas, row)
+    new ResizeObserver(() => this.draw()).observe(element)
+  }
+
+  update(message) {
+    this.message = message
+    const runs = message.state === 'training' || message.state === 'stopping'
+    this.hint.hidden = true
+    this.picture.hidden = !message.picture
+    if (message.picture && this.picture.src !== message.picture) this.picture.src = message.picture
+    this.button.hidden = !runs
+    this.button.disabled = message.state === 'stopping' || this.asked === message.token
+    const parts = [`Step ${message.step} of ${message.total}`]
+    if (message.state === 'training' && message.step) parts.push(`${inWords(message.seconds_left)} left`)
+    else if (!runs) parts.push(inWords(message.seconds))
+    if (TEXTS[message.state]) parts.push(TEXTS[message.state])
+    this.text.textContent = parts.join(', ')
+    this.showLegend(Object.keys(message.curves))
+    this.draw()
+  }
+
+  async stop() {
+    const { token } = this.message
+    this.asked = token
+    this.button.disabled = true
+    if ((await this.onStop(token)) === false) {
+      this.asked = undefined
+      this.text.textContent = 'Stopping did not work; it may have ended already.'
+    }
+  }
+
+  showLegend(names) {
+    if (this.legend.childElementCount === names.length) return
+    const items = names.map((name, k) => make('span', { textContent: name }))
+    items.forEach((item, k) => (item.style.color = COLOURS[k % COLOURS.length]))
+    this.legend.replaceChildren(...items)
+  }
+
+  /** The curves, smoothed, at the resolution of the screen. */
+  draw() {
+    const curves = Object.values(this.message?.curves ?? {}).filter((points) => points.length > 1)
+    this.canvas.hidden = !curves.length
+    if (!curves.length) return
+    const width = this.canvas.clientWidth
+    const height = this.canvas.clientHeight
+    const ratio = Math.min(3, window.devicePixelRatio || 1) * 2 // the graph may be zoomed in
+    this.canvas.width = Math.max(1, width * ratio)
+    this.canvas.height = Math.max(1, height * ratio)
+    const pen = this.canvas.getContext('2d')
+    pen.scale(ratio, ratio)
+    const values = curves.flat()
+    const last = Math.max(...values.map(([step]) => step), 1)
+    const top = Math.max(...values.map(([, value]) => value), 1e-6)
+    const place = ([step, value]) => [2 + (step / last) * (width - 4), height - 2 - (Math.max(value, 0) / top) * (height - 4)]
+    pen.lineJoin = 'round'
+    Object.values(this.message.curves).forEach((points, k) => {
+      pen.strokeStyle = COLOURS[k % COLOURS.length]
+      for (const [line, alpha, thickness] of [[points, 0.3, 1], [smooth(points), 1, 1.5]]) {
+        pen.globalAlpha = alpha
+        pen.lineWidth = thickness
+        pen.beginPath()
+        line.forEach((point) => pen.lineTo(...place(point)))
+        pen.stroke()
+      }
+    })
+  }
+}
+
+function smooth(points) {
+  let mean = points[0]?.[1] ?? 0
+  return points.map(([step, value], k) => {
+    mean += (value - mean) / Math.min(k + 1, 12)
+    return [step, mean]
+  })
+}
+
+function make(tag, properties) {
+  return Object.assign(document.createElement(tag), properties)
+}
