@@ -27,6 +27,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "animate": ("cli_edit", "animate", "film a walk through latents, or along a direction"),
     "info": ("cli_models", "info", "say what a model file is"),
     "convert": ("cli_models", "convert", "write any supported model file as .safetensors"),
+    "download": ("cli_download", "download", "list models that others offer, and get one"),
     "pretrain": ("cli_training", "pretrain", "train a StyleGAN2 from scratch on a folder of images"),
     "pretrain-sketcher": ("cli_training", "pretrain_sketcher", "train a small photo-to-sketch network"),
     "evaluate": ("cli_evaluate", "evaluate", "say how good a model is, beside photos or sketches"),

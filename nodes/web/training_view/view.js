@@ -13,7 +13,8 @@ const TEXTS = {
 const STYLE = `
 .gansketching-view { display: flex; flex-direction: column; gap: 4px; box-sizing: border-box; width: 100%; height: 100%;
   padding: 2px 4px; overflow: hidden; font: 12px/1.4 sans-serif; color: var(--input-text, #ddd); }
-.gansketching-view img { flex: 1 1 auto; min-height: 0; width: 100%; object-fit: contain; border-radius: 4px; }
+.gansketching-view .picture { flex: 1 1 0; min-height: 170px; position: relative; }
+.gansketching-view img { position: absolute; inset: 0; width: 100%; height: 100%; object-fit: contain; border-radius: 4px; }
 .gansketching-view canvas { flex: 0 0 72px; width: 100%; height: 72px; }
 .gansketching-view .row { flex: 0 0 auto; display: flex; align-items: center; gap: 8px; min-height: 24px; }
 .gansketching-view .text { flex: 1 1 auto; white-space: nowrap; overflow: hidden; text-overflow: ellipsis; }
@@ -41,7 +42,9 @@ export class TrainingView {
     element.classList.add('gansketching-view')
     element.append(make('style', { textContent: STYLE }))
     this.hint = make('div', { className: 'text', textContent: 'Shows the training while it runs.' })
-    this.picture = make('img', { alt: 'Samples before and after', hidden: true, draggable: false })
+    this.image = make('img', { alt: 'Samples before and after', draggable: false })
+    this.picture = make('div', { className: 'picture', hidden: true })
+    this.picture.append(this.image)
     this.canvas = make('canvas', { hidden: true })
     this.legend = make('div', { className: 'legend' })
     this.text = make('div', { className: 'text', role: 'status' })
@@ -59,7 +62,7 @@ export class TrainingView {
     const runs = message.state === 'training' || message.state === 'stopping'
     this.hint.hidden = true
     this.picture.hidden = !message.picture
-    if (message.picture && this.picture.src !== message.picture) this.picture.src = message.picture
+    if (message.picture && this.image.src !== message.picture) this.image.src = message.picture
     this.button.hidden = !runs
     this.button.disabled = message.state === 'stopping' || this.asked === message.token
     const parts = [`Step ${message.step} of ${message.total}`]

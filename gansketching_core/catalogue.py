@@ -1,0 +1,71 @@
+"""Models that others offer, by name: where they come from, and under what licence. Nothing is downloaded unasked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+NVIDIA = "https://nvlabs-fi-cdn.nvidia.com"
+
+
+@dataclass(frozen=True)
+class Offer:
+    """One download. folder: of the models folder where its files go; "" for a zip whose files tell by themselves."""
+
+    name: str
+    about: str
+    address: str
+    licence: str
+    folder: Literal["stylegan", "photosketch", ""] = "stylegan"
+
+    @property
+    def file(self) -> str:
+        return self.address.rsplit("/", 1)[1]
+
+
+_ADA = "NVIDIA Source Code License, non-commercial: https://nvlabs.github.io/stylegan2-ada-pytorch/license.html"
+_V2 = "NVIDIA Source Code License, non-commercial: https://nvlabs.github.io/stylegan2/license.html"
+_AUTHORS = (
+    "Sheng-Yu Wang, David Bau, Jun-Yan Zhu: https://github.com/PeterWang512/GANSketching/blob/master/LICENSE; the base "
+    f"models in it: {_V2}"
+)
+
+
+def _ada(name: str, about: str) -> Offer:
+    return Offer(name, about, f"{NVIDIA}/stylegan2-ada-pytorch/pretrained/{name}.pkl", _ADA)
+
+
+def _v2(name: str, about: str) -> Offer:
+    return Offer(f"stylegan2-{name}", about, f"{NVIDIA}/stylegan2/networks/stylegan2-{name}-config-f.pkl", _V2)
+
+
+OFFERS: dict[str, Offer] = {
+    offer.name: offer
+    for offer in (
+        Offer(
+            "gansketching-pretrained",
+            "base models (cat, church, horse, ...) and PhotoSketch, as the authors of Sketch Your Own GAN use them",
+            "https://www.cs.cmu.edu/~gansketching/files/pretrained_models.zip",
+            _AUTHORS,
+            "",
+        ),
+        Offer(
+            "gansketching-weights",
+            "the customised models of the authors of Sketch Your Own GAN",
+            "https://www.cs.cmu.edu/~gansketching/files/weights.zip",
+            _AUTHORS,
+            "",
+        ),
+        _v2("cat", "cats, 256 px"),
+        _v2("church", "churches, 256 px"),
+        _v2("horse", "horses, 256 px"),
+        _v2("car", "cars, 512 px"),
+        _v2("ffhq", "faces, 1024 px"),
+        _ada("ffhq", "faces, 1024 px"),
+        _ada("metfaces", "faces of paintings, 1024 px"),
+        _ada("afhqcat", "faces of cats, 512 px"),
+        _ada("afhqdog", "faces of dogs, 512 px"),
+        _ada("afhqwild", "faces of wild animals, 512 px"),
+        _ada("cifar10", "small photos of ten kinds, 32 px"),
+    )
+}

@@ -1,0 +1,238 @@
+"""Downloading models: resumable, checked, and turned into .safetensors. No code of a downloaded file is run."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import json
+import shutil
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from . import checkpoints
+from .catalogue import Offer
+
+CHUNK = 256 * 1024
+LARGEST = 8 * 2**30  # bytes of a download
+SPARE = 2**30  # bytes to leave free on the disk
+_FOLDERS = {"model": "stylegan", "PhotoSketch network": "photosketch"}
+MODEL_ENDINGS = {".pth", ".pt", ".pkl"}
+
+Report = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Rules:
+    """How patient to be. secure: take only https addresses, also when redirected."""
+
+    timeout: float = 30.0
+    tries: int = 6
+    pause: float = 2.0  # seconds before the second try; doubles
+    secure: bool = True
+
+
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    def __init__(self, secure: bool):
+        self.secure = secure
+
+    def redirect_request(self, req, fp, code, msg, headers, newurl):
+        _check_address(newurl, self.secure)
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _check_address(address: str, secure: bool) -> None:
+    scheme = urllib.parse.urlsplit(address).scheme
+    if scheme not in (("https",) if secure else ("https", "http")):
+        raise ValueError(f"{address} is not a safe address (https); nothing was downloaded from there")
+
+
+def size_of(address: str, rules: Rules = Rules()) -> int:
+    """Bytes that the server announces for an address; 0 when it doesn't say."""
+    _check_address(address, rules.secure)
+    opener = urllib.request.build_opener(_Redirects(rules.secure))
+    try:
+        with opener.open(urllib.request.Request(address, method="HEAD"), timeout=rules.timeout) as response:
+            return int(response.headers.get("Content-Length") or 0)
+    except (OSError, ValueError, http.client.HTTPException):
+        return 0
+
+
+def fetch(
+    address: str,
+    target: Path,
+    *,
+    rules: Rules = Rules(),
+    on_bytes: Report | None = None,
+    poll: Callable[[], None] = lambda: None,
+) -> str:
+    """Download `address` to `target` -> its SHA-256 in hexadecimal.
+
+    What has arrived is kept in `target`.part: after an interruption, also by `poll` raising, the next call goes on
+    there, unless the file on the server is another one by then. on_bytes: called with (bytes so far, bytes in all or
+    0). Raises ValueError for what can't be downloaded, ConnectionError when the connection fails again and again.
+    """
+    _check_address(address, rules.secure)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(target.name + ".part")
+    opener = urllib.request.build_opener(_Redirects(rules.secure))
+    for attempt in range(rules.tries):
+        poll()
+        before = part.stat().st_size if part.exists() else 0
+        try:
+            _receive(opener, address, part, rules, on_bytes, poll)
+            break
+        except urllib.error.HTTPError as error:
+            _explain(error, address, part)
+        except (OSError, http.client.HTTPException) as error:  # also timeouts and broken connections
+            if attempt == rules.tries - 1:
+                arrived = part.stat().st_size if part.exists() else 0
+                raise ConnectionError(
+                    f"the download of {address} broke off {rules.tries} times ({error or type(error).__name__}); "
+                    f"{arrived / 1e6:.1f} MB are kept: try again later to go on"
+                ) from error
+        grew = part.exists() and part.stat().st_size > before
+        _wait(0 if grew else rules.pause * 2**attempt, poll)
+    digest = hashlib.sha256()
+    with part.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+            poll()
+    part.replace(target)
+    _note(part).unlink(missing_ok=True)
+    return digest.hexdigest()
+
+
+def _explain(error: urllib.error.HTTPError, address: str, part: Path) -> None:
+    """Raise for what another try won't help; 416 means that the part is not of this file any more."""
+    if error.code == 416:
+        part.unlink(missing_ok=True)
+    elif error.code not in (408, 425, 429, 500, 502, 503, 504):
+        raise ValueError(f"{address} can't be downloaded: the server answers {error.code} {error.reason}") from error
+
+
+def _wait(seconds: float, poll: Callable[[], None]) -> None:
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        poll()
+        time.sleep(min(0.1, seconds))
+
+
+def _note(part: Path) -> Path:
+    return part.with_name(part.name + ".json")
+
+
+def _receive(opener, address: str, part: Path, rules: Rules, on_bytes: Report | None, poll) -> None:
+    """One try: the rest of the file, or all of it when the server has another one now. OSError to try again."""
+    start, note = (part.stat().st_size if part.exists() else 0), {}
+    if start and _note(part).exists():
+        note = json.loads(_note(part).read_text())
+    request = urllib.request.Request(address, headers={"User-Agent": "gansketching"})
+    if start and note.get("address") == address and note.get("version"):
+        request.add_header("Range", f"bytes={start}-")
+        request.add_header("If-Range", note["version"])
+    else:
+        start = 0
+    with opener.open(request, timeout=rules.timeout) as response:
+        if response.headers.get_content_type() == "text/html":
+            raise ValueError(f"{address} answers with a web page, not a model; it may have moved, or have a limit")
+        if response.status != 206:
+            start = 0
+        length = response.headers.get("Content-Length")
+        total = start + int(length) if length else 0
+        _check_size(total, part)
+        version = response.headers.get("ETag") or response.headers.get("Last-Modified") or ""
+        _note(part).write_text(json.dumps({"address": address, "version": version}))
+        done = start
+        with part.open("r+b" if start else "wb") as file:
+            file.seek(start)
+            file.truncate()
+            while chunk := response.read1(CHUNK):
+                done += len(chunk)
+                if done > (total or LARGEST):
+                    raise ValueError(f"{address} sends more than it announced ({total:,} bytes); stopped")
+                file.write(chunk)
+                poll()
+                if on_bytes:
+                    on_bytes(done, total)
+    if total and done < total:
+        raise ConnectionError(f"{done:,} of {total:,} bytes arrived")
+
+
+def _check_size(total: int, part: Path) -> None:
+    if total > LARGEST:
+        raise ValueError(f"the file is {total / 1e9:.1f} GB, more than a model can be; stopped")
+    free = shutil.disk_usage(part.parent).free
+    if free < 2 * total + SPARE:
+        raise ValueError(f"the disk has {free / 1e9:.1f} GB free, {(2 * total + SPARE) / 1e9:.1f} GB are needed")
+
+
+def install(
+    offer: Offer,
+    models: Path,
+    *,
+    keep: bool = False,
+    rules: Rules = Rules(),
+    on_bytes: Report | None = None,
+    poll: Callable[[], None] = lambda: None,
+) -> list[Path]:
+    """Download an offer and write its models as .safetensors below `models` -> the files written.
+
+    keep: keep what was downloaded, too. The files name their source, licence and the SHA-256 of the download.
+    """
+    download = models / (offer.folder or "stylegan") / offer.file
+    digest = fetch(offer.address, download, rules=rules, on_bytes=on_bytes, poll=poll)
+    about = {"source": offer.address, "source_sha256": digest, "licence": offer.licence}
+    try:
+        if download.suffix == ".zip":
+            return _unpack(download, offer, models, about, poll)
+        return [_convert(download, models / offer.folder / f"{offer.name}.safetensors", about)]
+    finally:
+        if not keep:
+            download.unlink(missing_ok=True)
+
+
+def _convert(source: Path, target: Path, about: dict[str, str]) -> Path:
+    """A generator or a sketcher, whichever the file holds."""
+    if target.parent.name == "photosketch":
+        network = checkpoints.load_photosketch(source)
+        checkpoints.save_photosketch(network, target, metadata=about)
+    else:
+        checkpoints.save_model(checkpoints.load_model(source), target, metadata=about)
+    return target
+
+
+def _unpack(download: Path, offer: Offer, models: Path, about: dict[str, str], poll) -> list[Path]:
+    """The models of a zip. Files of one folder come out together, as a discriminator is looked for beside."""
+    written, place = [], download.with_suffix("")
+    try:
+        with zipfile.ZipFile(download) as archive:
+            for entry in archive.infolist():
+                path = PurePosixPath(entry.filename)
+                if path.suffix.lower() not in MODEL_ENDINGS or path.name.startswith(".") or entry.file_size > LARGEST:
+                    continue
+                file = place.joinpath(*(part for part in path.parts if part not in ("..", "/")))
+                file.parent.mkdir(parents=True, exist_ok=True)
+                with archive.open(entry) as packed, file.open("wb") as unpacked:
+                    while block := packed.read(1 << 20):
+                        unpacked.write(block)
+                        poll()
+        for file in sorted(path for path in place.rglob("*") if path.suffix.lower() in MODEL_ENDINGS):
+            poll()
+            folder = _FOLDERS.get(checkpoints.describe(file)["kind"])
+            if not folder:
+                continue  # a discriminator, or something that is no network
+            name = file.stem if file.stem != "netG" else file.parent.name
+            written.append(_convert(file, models / folder / f"{name}.safetensors", about))
+    except zipfile.BadZipFile as error:
+        raise ValueError(f"{offer.address} is not a readable zip; download it again") from error
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+    if not written:
+        raise ValueError(f"{offer.address} holds no model that this pack reads")
+    return written
