@@ -14,11 +14,11 @@ class FinetuneConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    steps: int = Field(100, ge=1, le=1_000_000, description="Length of the training in steps.")
+    steps: int = Field(150, ge=1, le=1_000_000, description="Length of the training in steps.")
     moves: Literal["mapping", "w_shift"] = Field(
         "mapping", description="What is trained: the whole mapping network, or one shift of w."
     )
-    learning_rate: float = Field(0.01, gt=0, le=1, description="Adam's learning rate of the mapping network.")
+    learning_rate: float = Field(0.02, gt=0, le=1, description="Adam's learning rate of the mapping network.")
     discriminator_learning_rate: float = Field(0.001, gt=0, le=1, description="Adam's learning rate of D_X and D_Y.")
     batch: int = Field(8, ge=1, le=256, description="Images a step.")
     loss: GanLoss = Field("softplus", description="The adversarial loss.")
@@ -47,7 +47,7 @@ class FinetuneConfig(BaseModel):
         1.0, description="Size at which the sketcher draws, relative to the image; 0.25 for 1024 px models."
     )
     warm_start: float = Field(
-        1.5,
+        0.5,
         ge=0,
         le=2,
         description="Before the first step, shift all w this far towards samples that look like the sketches; 0: not.",

@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 SKETCHES = 30
 SHOWN = 12  # pictures of a cell that the sheets show
 PHOTO_SETS = 500  # photos of the regularisation by images
-PAPER_STEPS = 1000
+PAPER_STEPS = 1500
 
 
 @dataclass(frozen=True)
