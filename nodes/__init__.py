@@ -14,6 +14,7 @@ from .editing import (
     WShift,
 )
 from .evaluation import EvaluateModel, SketchMatchScore
+from .getting import GetModel
 from .loaders import LoadPhotos, LoadPhotoSketch, LoadSketches, LoadStyleGAN, SaveCustomisedModel
 from .mixing import (
     InterpolateLatents,
@@ -32,6 +33,7 @@ from .training import FineTuneMapping, FineTuneOptions
 
 NODES = (
     LoadStyleGAN,
+    GetModel,
     LoadPhotoSketch,
     LoadSketches,
     LoadPhotos,

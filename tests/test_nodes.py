@@ -22,7 +22,7 @@ NODE_IDS = (
     "SaveCustomisedModel Sample SideBySide LoadPhotos ProjectImage ProjectSketch LatentsFromSeed InterpolateLatents "
     "StyleMix TruncateLatents JoinLatents PickLatents SaveLatents LoadLatents InterpolateModels ModelFilm WShift "
     "FitDirections EditLatents DirectionsSheet SaveDirections LoadDirections SketchPad "
-    "EvaluateModel SketchMatchScore"
+    "EvaluateModel SketchMatchScore GetModel"
 ).split()
 
 

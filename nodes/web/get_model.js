@@ -1,0 +1,66 @@
+// The button of Get Model: asks for the licence, starts or cancels the download, shows how far it is.
+
+import { app } from '../../scripts/app.js'
+import { api } from '../../scripts/api.js'
+
+const NODE = 'GANSketching_GetModel'
+const DOWNLOAD = 'Download ...'
+const buttons = new Map() // button widget -> its node
+
+app.registerExtension({
+  name: 'gansketching.GetModel',
+  setup() {
+    api.addEventListener('gansketching.download', ({ detail }) => show(detail))
+  },
+  nodeCreated(node) {
+    if (node.comfyClass !== NODE) return
+    const button = node.addWidget('button', DOWNLOAD, null, () => press(node, button), { serialize: false })
+    button.serialize = false
+    buttons.set(button, node)
+    const before = node.onRemoved
+    node.onRemoved = function () {
+      buttons.delete(button)
+      before?.apply(this, arguments)
+    }
+  }
+})
+
+const offerOf = (node) => node.widgets.find(({ name }) => name === 'offer').value
+
+async function press(node, button) {
+  const offer = offerOf(node)
+  if (button.busy === offer) return post({ offer, cancel: true })
+  const facts = node.constructor.nodeData?.input?.required?.offer?.[1]?.gansketching_offers?.[offer] ?? {}
+  const message = `${offer}: ${facts.about}\n\nFrom ${facts.address}\n\nLicence: ${facts.licence}\n\nDo you accept the licence and want to download it?`
+  const agreed = app.extensionManager?.dialog?.confirm
+    ? await app.extensionManager.dialog.confirm({ title: 'Download a model', message })
+    : window.confirm(message)
+  if (agreed) await post({ offer, accepted: true })
+}
+
+async function post(body) {
+  const headers = { 'Content-Type': 'application/json' }
+  const response = await api.fetchApi('/gansketching/download', { method: 'POST', headers, body: JSON.stringify(body) })
+  if (!response.ok) tell('error', (await response.json()).error)
+}
+
+function show({ offer, state, text, done, total }) {
+  const runs = state === 'downloading' || state === 'converting'
+  const far = total ? `${Math.floor((100 * done) / total)}%` : `${Math.round(done / 1e6)} MB`
+  for (const [button, node] of buttons) {
+    if (offerOf(node) !== offer && button.busy !== offer) continue
+    button.busy = runs ? offer : undefined
+    button.label = state === 'downloading' ? `${offer}: ${far} - cancel` : state === 'converting' ? 'Converting ...' : DOWNLOAD
+    node.setDirtyCanvas?.(true, true)
+  }
+  if (state === 'done') {
+    tell('success', `${offer} is ready: ${text}`)
+    app.refreshComboInNodes?.()
+  } else if (!runs) {
+    tell(state === 'failed' ? 'error' : 'info', text)
+  }
+}
+
+function tell(severity, detail) {
+  app.extensionManager?.toast?.add({ severity, summary: 'Get Model', detail, life: 10000 })
+}
