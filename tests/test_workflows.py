@@ -55,6 +55,18 @@ def modules(tmp_path_factory):
         del sys.modules[name]
 
 
+@pytest.fixture
+def short(modules, monkeypatch):
+    """Trainings without Fine-tune Options are short, too."""
+    training = sys.modules[f"{PACK_NAME}.nodes.training"]
+
+    class Short(training.FinetuneConfig):
+        steps: int = 2
+        batch: int = 2
+
+    monkeypatch.setattr(training, "FinetuneConfig", Short)
+
+
 def widgets_and_sockets(node: type) -> tuple[dict, dict]:
     """Inputs in the order of the declaration: name -> (type, options)."""
     widgets, sockets = {}, {}
@@ -107,7 +119,7 @@ def test_api_form_is_valid(modules, name):
 
 
 @pytest.mark.parametrize("name", API)
-def test_runs_without_comfyui(modules, name, tmp_path, monkeypatch):
+def test_runs_without_comfyui(modules, short, name, tmp_path, monkeypatch):
     """Shortened, with a tiny model in place of the bundled one."""
     _, headless, registry = modules
     save_model(tiny_model(), tmp_path / "fruit.safetensors")
