@@ -39,7 +39,7 @@ class Server:
         self.base, self.log_file = base, base / "log.txt"
         self.start()
 
-    def start(self) -> None:
+    def start(self, *more: str) -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
@@ -49,7 +49,7 @@ class Server:
         command += ["--disable-auto-launch", "--disable-api-nodes", "--base-directory", str(self.base)]
         with self.log_file.open("w") as log:
             self.process = subprocess.Popen(
-                [*command, "--database-url", database],
+                [*command, "--database-url", database, *more],
                 cwd=COMFYUI,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -214,7 +214,9 @@ def test_cancelling_is_quick_and_the_next_run_goes_on(server):
     steps, previews = [], 0
     while not steps or steps[-1] < 5:
         event = events.next()
-        previews += isinstance(event, bytes)
+        previews += (
+            isinstance(event, dict) and event["type"] == "gansketching.training" and bool(event["data"]["picture"])
+        )
         if isinstance(event, dict) and event["type"] == "progress" and event["data"]["max"] == 25:
             steps.append(event["data"]["value"])
     started = time.monotonic()
@@ -234,3 +236,74 @@ def test_cancelling_is_quick_and_the_next_run_goes_on(server):
     began = time.monotonic()
     assert "no training needed" in server.run(workflow(steps=25))[REPORT]["text"][0]
     assert time.monotonic() - began < 10
+
+
+def test_stop_and_keep(server):
+    events = Events(server, "watcher")
+    number = server.queue(workflow(steps=400, learning_rate=0.003))  # of nobody that listens: all are told
+    message = {}
+    while message.get("step", 0) < 3:
+        event = events.next()
+        message = event["data"] if isinstance(event, dict) and event["type"] == "gansketching.training" else {}
+    events.close()
+    assert message["state"] == "training" and message["total"] == 400 and message["seconds_left"] > 0
+    assert message["picture"].startswith("data:image/jpeg") and "G sketch" in message["curves"]
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        server.post("/gansketching/stop", token="0123456789abcdef")
+    assert refused.value.code == 404
+    server.post("/gansketching/stop", token=message["token"])
+    entry = server.finished(number)
+    assert entry["status"]["status_str"] == "success", entry["status"]
+    report = entry["outputs"][REPORT]["text"][0]
+    assert int(re.search(r"Stopped and kept at step (\d+) of 400", report)[1]) < 100
+
+
+def test_downloads_start_only_with_the_licence(server):
+    prompt = {
+        "1": {"class_type": "GANSketching_GetModel", "inputs": {"offer": "ffhq"}},
+        "2": {
+            "class_type": "GANSketching_SaveCustomisedModel",
+            "inputs": {"model": ["1", 0], "name": "x"},
+        },
+    }
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        server.queue(prompt)
+    assert "press Download in the node" in refused.value.read().decode()
+    for body in ({"offer": "ffhq"}, {"offer": "/etc/passwd", "accepted": True}):
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            server.post("/gansketching/download", **body)
+        assert refused.value.code in (400, 403)
+
+
+def test_stray_files_are_not_offered_and_other_folders_are(server, tmp_path):
+    """What is not a model is not listed; the folders of extra_model_paths.yaml are."""
+    (server.base / "models/stylegan/notes.txt").write_text("no model")
+    names = server.get("/object_info/GANSketching_LoadStyleGAN")["GANSketching_LoadStyleGAN"]["input"]["required"]
+    listed = names["model_name"][0]
+    assert "tiny.safetensors" in listed and not any("notes" in name for name in listed)
+    extra = tmp_path / "elsewhere"
+    (extra / "gans").mkdir(parents=True)
+    (extra / "gans/far.safetensors").write_bytes((server.base / "models/stylegan/tiny.safetensors").read_bytes())
+    paths = tmp_path / "extra.yaml"
+    paths.write_text(f"other:\n  base_path: {extra}\n  stylegan: gans\n")
+    server.stop()
+    server.start("--extra-model-paths-config", str(paths))
+    names = server.get("/object_info/GANSketching_LoadStyleGAN")["GANSketching_LoadStyleGAN"]["input"]["required"]
+    assert {"far.safetensors", "tiny.safetensors"} <= set(names["model_name"][0])
+
+
+def test_the_pack_asks_for_nothing_that_comfyui_lacks():
+    """Each requirement is one of ComfyUI's, or comes with one of them."""
+    bare = re.compile(r"^[A-Za-z0-9_.-]+")
+    own = {
+        bare.match(line)[0].lower()
+        for line in (Path(COMFYUI) / "requirements.txt").read_text().splitlines()
+        if line[:1].isalpha()
+    }
+    ours = {
+        bare.match(line)[0] for line in re.findall(r'^    "([^"]+)",$', (ROOT / "pyproject.toml").read_text(), re.M)
+    }
+    python = os.environ.get("COMFYUI_PYTHON", sys.executable)
+    check = "import importlib.metadata as m, sys; [m.version(name) for name in sys.argv[1:]]"
+    subprocess.run([python, "-c", check, *ours], check=True)
+    assert {"torch", "numpy", "pillow", "safetensors", "kornia", "einops", "scipy", "tqdm"} <= own
