@@ -47,7 +47,7 @@ class FinetuneConfig(BaseModel):
         1.0, description="Size at which the sketcher draws, relative to the image; 0.25 for 1024 px models."
     )
     warm_start: float = Field(
-        0.5,
+        1.0,
         ge=0,
         le=2,
         description="Before the first step, shift all w this far towards samples that look like the sketches; 0: not.",

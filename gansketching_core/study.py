@@ -156,20 +156,20 @@ class Study:
     def path(self, cell: Cell) -> Path:
         return self.folder / "cells" / f"{cell}.json"
 
-    @cached_property
-    def fingerprint(self) -> str:
+    def fingerprint(self, cell: Cell) -> str:
         """Of all that a cell depends on beside its name: kept cells of another study are not mixed in."""
-        parts = [weights_hash(self.model), getattr(self.extractor, "name", "")]
-        parts += [
-            str(self.samples),
-            self.placing.model_dump_json(),
-            str(FinetuneConfig(**self.changes)),
-            type(self.sketcher).__name__,
-        ]
-        digest = hashlib.sha256(repr(parts).encode())
+        method = METHODS[cell.method]
+        preset = method.preset or ("fast" if method.strength is None else "")
+        options = FinetuneConfig.preset(preset, **{**method.options, **self.changes}) if preset else ""
+        return hashlib.sha256(repr((self._fingerprint, str(options))).encode()).hexdigest()[:16]
+
+    @cached_property
+    def _fingerprint(self) -> str:
+        parts = [weights_hash(self.model), getattr(self.extractor, "name", ""), str(self.samples)]
+        digest = hashlib.sha256(repr([*parts, self.placing.model_dump_json(), type(self.sketcher).__name__]).encode())
         for tensor in self.sketcher.state_dict().values():
             digest.update(tensor.cpu().contiguous().numpy().tobytes())
-        return digest.hexdigest()[:16]
+        return digest.hexdigest()
 
     def kept(self, cell: Cell) -> dict | None:
         """The result of a cell that was measured before with the same model, options and extractor."""
@@ -177,7 +177,7 @@ class Study:
             found = json.loads(self.path(cell).read_text())
         except (OSError, ValueError):
             return None
-        return found if found.get("fingerprint") == self.fingerprint else None
+        return found if found.get("fingerprint") == self.fingerprint(cell) else None
 
     def measure(self, cell: Cell) -> dict:
         """The numbers of a cell, measured or kept: NUMBERS, the extractor and the method's title."""
@@ -190,7 +190,7 @@ class Study:
         kid, _ = kernel_distance(real, features, subsets=50, subset_size=min(200, self.samples // 2))
         precision, recall = precision_recall(real, features)
         result = {
-            "fingerprint": self.fingerprint,
+            "fingerprint": self.fingerprint(cell),
             "title": METHODS[cell.method].title,
             "extractor": getattr(self.extractor, "name", type(self.extractor).__name__),
             "samples": self.samples,

@@ -101,7 +101,9 @@ def test_measured_cells_are_kept_and_others_are_not_mixed_in(photos, tmp_path, m
     monkeypatch.setattr(Study, "_customised", lambda *_: pytest.fail("measured again"))
     assert make(photos, tmp_path).measure(cell) == first
     assert make(photos, tmp_path, samples=17).kept(cell) is None
-    assert make(photos, tmp_path, steps=3).kept(cell) is None
+    assert make(photos, tmp_path, steps=3).kept(cell) == first  # nothing is trained for it
+    trained = [make(photos, tmp_path, steps=steps).fingerprint(Cell("lime", "fast", 0)) for steps in (2, 3)]
+    assert trained[0] != trained[1]
     make(photos, tmp_path).path(cell).write_text("{")
     assert make(photos, tmp_path).kept(cell) is None
 
