@@ -26,8 +26,8 @@ class Offer:
 _ADA = "NVIDIA Source Code License, non-commercial: https://nvlabs.github.io/stylegan2-ada-pytorch/license.html"
 _V2 = "NVIDIA Source Code License, non-commercial: https://nvlabs.github.io/stylegan2/license.html"
 _AUTHORS = (
-    "MIT, Sheng-Yu Wang, David Bau, Jun-Yan Zhu: https://github.com/PeterWang512/GANSketching/blob/master/LICENSE; the base "
-    f"models in it: {_V2}"
+    "MIT, Sheng-Yu Wang, David Bau, Jun-Yan Zhu: https://github.com/PeterWang512/GANSketching/blob/master/LICENSE; "
+    f"the base models in it: {_V2}"
 )
 
 
