@@ -15,7 +15,7 @@ from .study import METHODS, Cell, Study
 
 HEADINGS = {
     "frechet": "Frechet distance",
-    "kid": "KID x 1000",
+    "kid": "KID",
     "precision": "precision",
     "recall": "recall",
     "distance": "sketch distance",
@@ -25,7 +25,7 @@ HEADINGS = {
 }
 FORMATS = {
     "frechet": "{:.1f}",
-    "kid": "{:.1f}",
+    "kid": "{:.2f}",
     "precision": "{:.2f}",
     "recall": "{:.2f}",
     "distance": "{:.4f}",
@@ -33,7 +33,6 @@ FORMATS = {
     "steps": "{:.0f}",
     "seconds": "{:.0f}",
 }
-SCALES = {"kid": 1000.0}
 GROUPS = {
     "Against the original and the baselines": ("main", "paper"),
     "Ablations of the preset `fast`": ("ablations",),
@@ -82,7 +81,7 @@ def _all_numbers(results: Results, targets: Sequence[str], methods: Sequence[str
         for key in HEADINGS:
             per_class = [[r[key] for r in _of(results, name, target)] for target in targets]
             mean = statistics.mean(statistics.mean(values) for values in per_class if values)
-            row.append(FORMATS[key].format(mean * SCALES.get(key, 1.0)))
+            row.append(FORMATS[key].format(mean))
         classes = sum(bool(_of(results, name, target)) for target in targets)
         rows.append([*row, f"{classes}, {len(entries) / classes:.2g}"])
     return _markdown(rows)

@@ -149,7 +149,7 @@ def test_tables_of_partial_results():
     page = study_report.tables(results, ["plum", "lime"])
     assert f"| full method, preset fast | 12.0 ± {statistics.stdev([10, 14]):.1f} | 30.0 | 21.0 |" in page
     assert "| original model | 50.0 | - | - |" in page
-    assert "| full method, preset fast | 21.0 | 250.0 | 0.50 | 0.25 | 0.0300 | 0.75 | 0 | 9 | 2, 1.5 |" in page
+    assert "| full method, preset fast | 21.0 | 0.25 | 0.50 | 0.25 | 0.0300 | 0.75 | 0 | 9 | 2, 1.5 |" in page
     assert "Ablations" not in page
 
 
