@@ -26,9 +26,9 @@ class Offer:
 _ADA = "NVIDIA Source Code License, non-commercial: https://nvlabs.github.io/stylegan2-ada-pytorch/license.html"
 _V2 = "NVIDIA Source Code License, non-commercial: https://nvlabs.github.io/stylegan2/license.html"
 _AUTHORS = (
-    "MIT, Sheng-Yu Wang, David Bau, Jun-Yan Zhu: https://github.com/PeterWang512/GANSketching/blob/master/LICENSE; "
-    f"the base models in it: {_V2}"
+    "MIT, Sheng-Yu Wang, David Bau, Jun-Yan Zhu: https://github.com/PeterWang512/GANSketching/blob/master/LICENSE"
 )
+_PHOTOSKETCH = "CC BY-NC-SA 4.0, Mengtian Li, non-commercial: https://creativecommons.org/licenses/by-nc-sa/4.0/"
 
 
 def _ada(name: str, about: str) -> Offer:
@@ -46,14 +46,14 @@ OFFERS: dict[str, Offer] = {
             "gansketching-pretrained",
             "base models (cat, church, horse, ...) and PhotoSketch, as the authors of Sketch Your Own GAN use them",
             "https://www.cs.cmu.edu/~gansketching/files/pretrained_models.zip",
-            _AUTHORS,
+            f"base models: {_V2}; PhotoSketch: {_PHOTOSKETCH}",
             "",
         ),
         Offer(
             "gansketching-weights",
             "the customised models of the authors of Sketch Your Own GAN",
             "https://www.cs.cmu.edu/~gansketching/files/weights.zip",
-            _AUTHORS,
+            f"{_AUTHORS}; made from models under: {_V2}",
             "",
         ),
         _v2("cat", "cats, 256 px"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import http.client
 import json
@@ -23,6 +24,7 @@ LARGEST = 8 * 2**30  # bytes of a download
 SPARE = 2**30  # bytes to leave free on the disk
 _FOLDERS = {"model": "stylegan", "PhotoSketch network": "photosketch"}
 MODEL_ENDINGS = {".pth", ".pt", ".pkl"}
+PLACE = ".gansketching"  # of the models folder: downloads under way, apart from what the user keeps there
 
 Report = Callable[[int, int], None]
 
@@ -74,12 +76,15 @@ def fetch(
     """Download `address` to `target` -> its SHA-256 in hexadecimal.
 
     What has arrived is kept in `target`.part: after an interruption, also by `poll` raising, the next call goes on
-    there, unless the file on the server is another one by then. on_bytes: called with (bytes so far, bytes in all or
+    there, unless the file on the server is another one by then. A whole file from an earlier call is asked about, not
+    sent again. on_bytes: called with (bytes so far, bytes in all or
     0). Raises ValueError for what can't be downloaded, ConnectionError when the connection fails again and again.
     """
     _check_address(address, rules.secure)
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(target.name + ".part")
+    if target.exists():
+        target.replace(part)
     opener = urllib.request.build_opener(_Redirects(rules.secure))
     for attempt in range(rules.tries):
         poll()
@@ -88,6 +93,8 @@ def fetch(
             _receive(opener, address, part, rules, on_bytes, poll)
             break
         except urllib.error.HTTPError as error:
+            if _is_whole(error, before):
+                break
             _explain(error, address, part)
         except (OSError, http.client.HTTPException) as error:  # also timeouts and broken connections
             if attempt == rules.tries - 1:
@@ -104,8 +111,21 @@ def fetch(
             digest.update(block)
             poll()
     part.replace(target)
-    _note(part).unlink(missing_ok=True)
     return digest.hexdigest()
+
+
+def discard(target: Path) -> None:
+    """Remove a downloaded file and what is remembered for going on with it."""
+    part = target.with_name(target.name + ".part")
+    for path in (target, part, _note(part)):
+        path.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # other downloads are there
+        target.parent.rmdir()
+
+
+def _is_whole(error: urllib.error.HTTPError, arrived: int) -> bool:
+    """Does the server refuse to go on because all of the file has arrived?"""
+    return error.code == 416 and arrived > 0 and error.headers.get("Content-Range") == f"bytes */{arrived}"
 
 
 def _explain(error: urllib.error.HTTPError, address: str, part: Path) -> None:
@@ -127,11 +147,24 @@ def _note(part: Path) -> Path:
     return part.with_name(part.name + ".json")
 
 
+def _remembered(part: Path) -> dict[str, str]:
+    """Address and version of a part; empty where that is not known, also after a crash while it was written."""
+    try:
+        note = json.loads(_note(part).read_text())
+    except (FileNotFoundError, ValueError):
+        return {}
+    return note if isinstance(note, dict) else {}
+
+
+def _version(headers) -> str:
+    """What names this very file to the server; a weak tag may not be used for going on."""
+    tag = headers.get("ETag") or ""
+    return tag if tag and not tag.startswith("W/") else headers.get("Last-Modified") or ""
+
+
 def _receive(opener, address: str, part: Path, rules: Rules, on_bytes: Report | None, poll) -> None:
     """One try: the rest of the file, or all of it when the server has another one now. OSError to try again."""
-    start, note = (part.stat().st_size if part.exists() else 0), {}
-    if start and _note(part).exists():
-        note = json.loads(_note(part).read_text())
+    start, note = (part.stat().st_size if part.exists() else 0), _remembered(part)
     request = urllib.request.Request(address, headers={"User-Agent": "gansketching"})
     if start and note.get("address") == address and note.get("version"):
         request.add_header("Range", f"bytes={start}-")
@@ -143,11 +176,13 @@ def _receive(opener, address: str, part: Path, rules: Rules, on_bytes: Report | 
             raise ValueError(f"{address} answers with a web page, not a model; it may have moved, or have a limit")
         if response.status != 206:
             start = 0
+        elif not (response.headers.get("Content-Range") or "").startswith(f"bytes {start}-"):
+            part.unlink()
+            raise ConnectionError("the server sent another part than the one asked for")
         length = response.headers.get("Content-Length")
         total = start + int(length) if length else 0
         _check_size(total, part)
-        version = response.headers.get("ETag") or response.headers.get("Last-Modified") or ""
-        _note(part).write_text(json.dumps({"address": address, "version": version}))
+        _note(part).write_text(json.dumps({"address": address, "version": _version(response.headers)}))
         done = start
         with part.open("r+b" if start else "wb") as file:
             file.seek(start)
@@ -155,7 +190,7 @@ def _receive(opener, address: str, part: Path, rules: Rules, on_bytes: Report | 
             while chunk := response.read1(CHUNK):
                 done += len(chunk)
                 if done > (total or LARGEST):
-                    raise ValueError(f"{address} sends more than it announced ({total:,} bytes); stopped")
+                    raise ValueError(f"{address} sends more than {total or LARGEST:,} bytes; stopped")
                 file.write(chunk)
                 poll()
                 if on_bytes:
@@ -183,56 +218,91 @@ def install(
 ) -> list[Path]:
     """Download an offer and write its models as .safetensors below `models` -> the files written.
 
-    keep: keep what was downloaded, too. The files name their source, licence and the SHA-256 of the download.
+    keep: keep what was downloaded, too, beside them. The files name their source, licence and the SHA-256 of the
+    download. Interrupted by `poll`, the next call goes on. What the user has in the folder is never replaced:
+    ValueError for a file of the same name that came from elsewhere.
     """
-    download = models / (offer.folder or "stylegan") / offer.file
+    folder = models / (offer.folder or "stylegan")
+    kept, target = folder / offer.file, folder / f"{offer.name}.safetensors"
+    if keep and kept.exists():
+        raise ValueError(f"{kept} exists already; rename it first, or leave out --keep")
+    if offer.folder:
+        _check_free(target, offer)
+    download = models / PLACE / offer.file
     digest = fetch(offer.address, download, rules=rules, on_bytes=on_bytes, poll=poll)
     about = {"source": offer.address, "source_sha256": digest, "licence": offer.licence}
     try:
-        if download.suffix == ".zip":
-            return _unpack(download, offer, models, about, poll)
-        return [_convert(download, models / offer.folder / f"{offer.name}.safetensors", about)]
-    finally:
-        if not keep:
-            download.unlink(missing_ok=True)
+        written = (
+            [_convert(download, offer.folder, target, about)]
+            if offer.folder
+            else _unpack(download, offer, models, about, poll)
+        )
+    except ValueError:  # not the file it should be: the next call fetches it anew
+        discard(download)
+        raise
+    if keep:
+        folder.mkdir(parents=True, exist_ok=True)
+        download.replace(kept)
+    discard(download)
+    return written
 
 
-def _convert(source: Path, target: Path, about: dict[str, str]) -> Path:
-    """A generator or a sketcher, whichever the file holds."""
-    if target.parent.name == "photosketch":
-        network = checkpoints.load_photosketch(source)
-        checkpoints.save_photosketch(network, target, metadata=about)
-    else:
-        checkpoints.save_model(checkpoints.load_model(source), target, metadata=about)
+def _check_free(target: Path, offer: Offer) -> None:
+    if target.exists() and checkpoints.describe(target).get("source") != offer.address:
+        raise ValueError(f"{target} exists already and did not come from {offer.address}; rename it first")
+
+
+def _convert(source: Path, folder: str, target: Path, about: dict[str, str]) -> Path:
+    """A generator or a sketcher, whichever the folder is for."""
+    sketcher = folder == "photosketch"
+    network = checkpoints.load_photosketch(source) if sketcher else checkpoints.load_model(source)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    (checkpoints.save_photosketch if sketcher else checkpoints.save_model)(network, target, metadata=about)
     return target
 
 
 def _unpack(download: Path, offer: Offer, models: Path, about: dict[str, str], poll) -> list[Path]:
-    """The models of a zip. Files of one folder come out together, as a discriminator is looked for beside."""
+    """The models of a zip, in a folder named like the offer. Files of one folder come out together, as a discriminator
+    is looked for beside."""
     written, place = [], download.with_suffix("")
     try:
-        with zipfile.ZipFile(download) as archive:
-            for entry in archive.infolist():
-                path = PurePosixPath(entry.filename)
-                if path.suffix.lower() not in MODEL_ENDINGS or path.name.startswith(".") or entry.file_size > LARGEST:
-                    continue
-                file = place.joinpath(*(part for part in path.parts if part not in ("..", "/")))
-                file.parent.mkdir(parents=True, exist_ok=True)
-                with archive.open(entry) as packed, file.open("wb") as unpacked:
-                    while block := packed.read(1 << 20):
-                        unpacked.write(block)
-                        poll()
+        try:
+            _extract(download, place, poll)
+        except (zipfile.BadZipFile, RuntimeError) as error:
+            raise ValueError(f"{offer.address} is not a readable zip; download it again") from error
         for file in sorted(path for path in place.rglob("*") if path.suffix.lower() in MODEL_ENDINGS):
             poll()
             folder = _FOLDERS.get(checkpoints.describe(file)["kind"])
             if not folder:
                 continue  # a discriminator, or something that is no network
             name = file.stem if file.stem != "netG" else file.parent.name
-            written.append(_convert(file, models / folder / f"{name}.safetensors", about))
-    except zipfile.BadZipFile as error:
-        raise ValueError(f"{offer.address} is not a readable zip; download it again") from error
+            target = models / folder / offer.name / f"{name}.safetensors"
+            if target in written:
+                target = target.with_name(f"{file.parent.name}-{name}.safetensors")
+            _check_free(target, offer)
+            written.append(_convert(file, folder, target, about))
     finally:
         shutil.rmtree(place, ignore_errors=True)
     if not written:
         raise ValueError(f"{offer.address} holds no model that this pack reads")
     return written
+
+
+def _extract(download: Path, place: Path, poll) -> None:
+    """The model files of a zip, none of them outside `place`."""
+    with zipfile.ZipFile(download) as archive:
+        wanted = [
+            entry
+            for entry in archive.infolist()
+            if PurePosixPath(entry.filename).suffix.lower() in MODEL_ENDINGS
+            and not PurePosixPath(entry.filename).name.startswith(".")
+            and (place / entry.filename).resolve().is_relative_to(place.resolve())
+        ]
+        _check_size(sum(entry.file_size for entry in wanted), download)
+        for entry in wanted:
+            file = place / entry.filename
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with archive.open(entry) as packed, file.open("wb") as unpacked:
+                while block := packed.read(1 << 20):
+                    unpacked.write(block)
+                    poll()

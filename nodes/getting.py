@@ -53,7 +53,7 @@ class GetModel:
         if not OFFERS[offer].folder:
             return f"{offer} is a collection: press Download, then choose one of its models in Load StyleGAN"
         if not _file(offer).is_file():
-            return f"{offer} is not downloaded yet: press Download in the node"
+            return f"{offer} is not downloaded yet: press Download in the node. Licence: {OFFERS[offer].licence}"
         return True
 
     @classmethod
@@ -70,10 +70,13 @@ def _file(name: str):
 
 
 def answer(data: object) -> tuple[int, dict]:
-    """Answer to the button: {"offer": name, "accepted": true} starts, {"offer": name, "cancel": true} ends."""
+    """Answer to the button: {"offer": name, "accepted": true} starts, {"offer": name, "cancel": true} ends, and
+    {"offer": name, "size": true} asks the server that has the file for its bytes (0: it doesn't say)."""
     name = data.get("offer") if isinstance(data, dict) else None
     if not isinstance(name, str) or name not in OFFERS:
         return 400, {"error": "choose one of the offers"}
+    if data.get("size") is True:
+        return 200, {"size": download.size_of(OFFERS[name].address, download.Rules(timeout=5))}
     with _lock:
         if data.get("cancel") is True:
             if name in _running:

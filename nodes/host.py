@@ -13,6 +13,7 @@ models in the working directory. Folders are looked up at every call, so they ca
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import copy
 import dataclasses
@@ -158,7 +159,8 @@ def send(event: str, data: dict[str, Any]) -> None:
 
 
 def on_post(path: str, answer: Callable[[object], tuple[int, dict]]) -> None:
-    """Let `answer` respond to what editors post to `path`: parsed JSON -> status and JSON. Nothing outside ComfyUI."""
+    """Let `answer` respond, in a thread, to what editors post to `path`: parsed JSON -> status and JSON. Nothing
+    outside ComfyUI."""
     if not IN_COMFYUI:
         return
 
@@ -168,7 +170,7 @@ def on_post(path: str, answer: Callable[[object], tuple[int, dict]]) -> None:
             data = await request.json()
         except ValueError:
             return web.json_response({"error": "send JSON"}, status=400)
-        status, body = answer(data)
+        status, body = await asyncio.to_thread(answer, data)
         return web.json_response(body, status=status)
 
 

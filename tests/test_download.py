@@ -57,7 +57,18 @@ def site():
             asked = self.headers.get("Range")
             if asked and self.headers.get("If-Range") == site.version:
                 start = int(asked.removeprefix("bytes=").removesuffix("-"))
+            if start >= len(body):
+                self.send_response(416)
+                self.send_header("Content-Range", f"bytes */{len(body)}")
+                self.send_header("Content-Length", "0")
+                return self.end_headers()
             self.send_response(206 if start else site.status if not fault.isdigit() else int(fault))
+            if start:
+                self.send_header("Content-Range", f"bytes {start + 7 * (fault == 'shift')}-{len(body) - 1}/{len(body)}")
+            if fault == "endless":
+                self.send_header("Connection", "close")
+                self.end_headers()
+                return self.wfile.write(body)
             self.send_header("Content-Type", site.kind)
             self.send_header("ETag", site.version)
             self.send_header("Content-Length", str(len(body) - start))
@@ -87,7 +98,8 @@ def test_a_file_arrives_whole_with_its_hash(site, tmp_path):
     told = []
     assert get(site, tmp_path, on_bytes=lambda *now: told.append(now)) == hashlib.sha256(BODY).hexdigest()
     assert (tmp_path / "model.bin").read_bytes() == BODY and told[-1] == (len(BODY), len(BODY))
-    assert [path.name for path in tmp_path.iterdir()] == ["model.bin"]
+    download.discard(tmp_path / "model.bin")
+    assert not tmp_path.exists()
 
 
 @pytest.mark.parametrize("fault", ["break", "stall"])
@@ -118,6 +130,35 @@ def test_another_file_on_the_server_is_not_mixed_in(site, tmp_path):
     assert (tmp_path / "model.bin").read_bytes() == BODY[::-1]
 
 
+def test_a_part_in_the_wrong_place_is_not_taken(site, tmp_path):
+    site.faults = ["break", "shift"]
+    get(site, tmp_path)
+    assert (tmp_path / "model.bin").read_bytes() == BODY and len(site.requests) == 3
+
+
+@pytest.mark.parametrize("note", ["", "[]", "{"])
+def test_a_crash_while_writing_does_not_stop_later_calls(site, tmp_path, note):
+    (tmp_path / "model.bin.part").write_bytes(b"half")
+    (tmp_path / "model.bin.part.json").write_text(note)
+    get(site, tmp_path)
+    assert (tmp_path / "model.bin").read_bytes() == BODY
+
+
+def test_a_weak_tag_is_not_used_to_go_on(site, tmp_path):
+    site.version, site.faults = 'W/"one"', ["break"]
+    get(site, tmp_path)
+    assert (tmp_path / "model.bin").read_bytes() == BODY and "Range" not in site.requests[1]
+
+
+def test_a_file_without_an_end_is_stopped(site, tmp_path, monkeypatch):
+    monkeypatch.setattr(download, "LARGEST", 500_000)
+    site.faults = ["endless"]
+    with pytest.raises(ValueError, match="sends more than 500,000 bytes; stopped"):
+        get(site, tmp_path)
+    with pytest.raises(ValueError, match="more than a model can be"):
+        get(site, tmp_path)
+
+
 def test_a_busy_server_is_asked_again_and_a_missing_file_is_not(site, tmp_path):
     site.faults = ["503", "429"]
     get(site, tmp_path)
@@ -134,6 +175,8 @@ def test_web_pages_and_unsafe_addresses_are_refused(site, tmp_path):
         get(site, tmp_path)
     with pytest.raises(ValueError, match="not a safe address"):
         get(site, tmp_path, rules=Rules())
+    with pytest.raises(ValueError, match="not a safe address"):
+        download._Redirects(secure=True).redirect_request(None, None, 302, "", {}, "http://example.org/model")
     site.kind = "text/html; charset=utf-8"
     with pytest.raises(ValueError, match="a web page, not a model"):
         get(site, tmp_path)
@@ -166,7 +209,49 @@ def test_a_model_is_turned_into_safetensors_and_names_its_source(site, tmp_path)
 def test_a_wrong_file_leaves_nothing_behind(site, tmp_path):
     with pytest.raises(ValueError, match=r"model\.bin"):
         install(offer(site), tmp_path, rules=RULES)
-    assert list((tmp_path / "stylegan").iterdir()) == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_files_of_the_user_stay(site, tmp_path):
+    """Also those called like the download, or like what comes out of it."""
+    checkpoints.save_model(tiny_model(), tmp_path / "m.safetensors")
+    site.body, models = (tmp_path / "m.safetensors").read_bytes(), tmp_path / "models"
+    (models / "stylegan").mkdir(parents=True)
+    (models / "stylegan/m.safetensors").write_text("mine")
+    install(offer(site, "m.safetensors"), models, rules=RULES)
+    assert (models / "stylegan/m.safetensors").read_text() == "mine"
+    install(offer(site, "m.safetensors"), models, rules=RULES)  # its own earlier result may be replaced
+    asked = len(site.requests)
+    with pytest.raises(ValueError, match=r"m\.safetensors exists already; rename it first, or leave out --keep"):
+        install(offer(site, "m.safetensors"), models, rules=RULES, keep=True)
+    (models / "stylegan/tiny.safetensors").write_text("mine")
+    with pytest.raises(ValueError, match=r"tiny\.safetensors exists already and did not come from"):
+        install(offer(site, "m.safetensors"), models, rules=RULES)
+    assert (models / "stylegan/tiny.safetensors").read_text() == "mine" and len(site.requests) == asked
+
+
+def test_cancelled_while_unpacking_nothing_is_sent_again(site, tmp_path):
+    buffer, packed, models = io.BytesIO(), io.BytesIO(), tmp_path / "models"
+    torch.save(rosinality_training(small_model()), buffer)
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("cat/netG.pth", buffer.getvalue())
+        archive.writestr("horse/netG.pth", buffer.getvalue())
+    site.body = packed.getvalue()
+
+    def poll():
+        if (models / download.PLACE / "models").exists():
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        install(offer(site, "models.zip", ""), models, rules=RULES, poll=poll)
+    assert not (models / "stylegan").exists()
+    written = install(offer(site, "models.zip", ""), models, rules=RULES)
+    assert [str(path.relative_to(models)) for path in written] == [
+        "stylegan/tiny/cat.safetensors",
+        "stylegan/tiny/horse.safetensors",
+    ]
+    assert site.requests[1]["Range"] == f"bytes={len(site.body)}-" and len(site.requests) == 2
+    assert [path.name for path in models.iterdir()] == ["stylegan"]
 
 
 def test_a_zip_gives_its_models_and_stays_in_its_folder(site, tmp_path):
@@ -179,7 +264,7 @@ def test_a_zip_gives_its_models_and_stays_in_its_folder(site, tmp_path):
         archive.writestr("weights/broken.pth", b"not a model")
     site.body = packed.getvalue()
     (path,) = install(offer(site, "models.zip", ""), tmp_path / "models", rules=RULES)
-    assert path == tmp_path / "models/stylegan/horse.safetensors"
+    assert path == tmp_path / "models/stylegan/tiny/horse.safetensors"
     assert checkpoints.load_model(path).config == model.config
     path.unlink()
     packed = io.BytesIO()
@@ -189,7 +274,7 @@ def test_a_zip_gives_its_models_and_stays_in_its_folder(site, tmp_path):
     site.body = packed.getvalue()
     with pytest.raises(ValueError, match="holds no model that this pack reads"):
         install(offer(site, "models.zip", ""), tmp_path / "models", rules=RULES)
-    assert not (tmp_path / "evil.pth").exists() and list((tmp_path / "models/stylegan").iterdir()) == []
+    assert list(tmp_path.rglob("*.pth")) == list((tmp_path / "models/stylegan/tiny").iterdir()) == []
     site.body = b"PK broken"
     with pytest.raises(ValueError, match="not a readable zip"):
         install(offer(site, "models.zip", ""), tmp_path / "models", rules=RULES)

@@ -31,9 +31,16 @@ def test_nothing_happens_without_the_licence(getting, monkeypatch):
     assert getting.answer({"offer": "ffhq"})[0] == getting.answer({"offer": "ffhq", "accepted": "yes"})[0] == 403
 
 
+def test_the_size_is_asked_of_the_server(getting, monkeypatch):
+    monkeypatch.setattr(
+        getting.download, "size_of", lambda address, _: 350_000_000 if "pretrained/ffhq" in address else 0
+    )
+    assert getting.answer({"offer": "ffhq", "size": True}) == (200, {"size": 350_000_000}) and not getting._running
+
+
 def test_a_download_reports_and_its_model_loads(getting, sent, home, pack, monkeypatch):  # noqa: F811
     check = pack.classes["GANSketching_GetModel"].VALIDATE_INPUTS
-    assert "ffhq is not downloaded yet: press Download" in check("ffhq")
+    assert "ffhq is not downloaded yet: press Download in the node. Licence: NVIDIA" in check("ffhq")
     assert "choose one of its models in Load StyleGAN" in check("gansketching-weights")
     assert '"dogs" is not offered' in check("dogs")
 

@@ -31,7 +31,9 @@ async function press(node, button) {
   const offer = offerOf(node)
   if (button.busy === offer) return post({ offer, cancel: true })
   const facts = node.constructor.nodeData?.input?.required?.offer?.[1]?.gansketching_offers?.[offer] ?? {}
-  const message = `${offer}: ${facts.about}\n\nFrom ${facts.address}\n\nLicence: ${facts.licence}\n\nDo you accept the licence and want to download it?`
+  const size = (await post({ offer, size: true }))?.size
+  const bytes = size ? `${Math.round(size / 1e6)} MB` : 'size unknown'
+  const message = `${offer}: ${facts.about}\n\nFrom ${facts.address} (${bytes})\n\nLicence: ${facts.licence}\n\nDo you accept the licence and want to download it?`
   const agreed = app.extensionManager?.dialog?.confirm
     ? await app.extensionManager.dialog.confirm({ title: 'Download a model', message })
     : window.confirm(message)
@@ -41,7 +43,9 @@ async function press(node, button) {
 async function post(body) {
   const headers = { 'Content-Type': 'application/json' }
   const response = await api.fetchApi('/gansketching/download', { method: 'POST', headers, body: JSON.stringify(body) })
-  if (!response.ok) tell('error', (await response.json()).error)
+  const answer = await response.json()
+  if (!response.ok) tell('error', answer.error)
+  return answer
 }
 
 function show({ offer, state, text, done, total }) {
