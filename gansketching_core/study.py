@@ -221,19 +221,21 @@ class Study:
         return torch.cat([self.sketcher(part) for part in images.split(32)])
 
     def _customised(self, cell: Cell) -> tuple[GanModel, int, float]:
-        """-> model, steps and seconds of its making."""
-        method, started = METHODS[cell.method], time.perf_counter()
+        """-> model, steps and seconds of its making, the reading of photos left out."""
+        method, drawings = METHODS[cell.method], self.drawings(cell.target, cell.seed)
         if cell.method == "original":
             return self.model, 0, 0.0
         if method.shift:
             options = {"distance": self._by_features} if method.shift == "features" else {}
             strength = FinetuneConfig().warm_start if method.strength is None else method.strength
-            drawings = self.drawings(cell.target, cell.seed)
+            started = time.perf_counter()
             model = shift_towards(self.model, drawings, self.sketcher, strength=strength, seed=cell.seed, **options)
             return model, 0, time.perf_counter() - started
         config = FinetuneConfig.preset(method.preset, **{**method.options, **self.changes}, seed=cell.seed)
         photos = self._regularising() if config.regularisation == "images" else None
-        sketches = sketches_for(self.model, self._user_drawings(cell, method), self.sketcher, config)
+        user = self._user_drawings(cell, method)
+        started = time.perf_counter()
+        sketches = sketches_for(self.model, user, self.sketcher, config)
         before = time.perf_counter() - started
         run = customise(
             self.model, sketches, self.sketcher, config, images=photos, folder=self.folder / "runs", poll=self.poll

@@ -95,6 +95,28 @@ def test_the_distance_decides_where_the_mean_shift_goes():
     torch.testing.assert_close(shifted.generator.mapping.w_shift, expected, atol=1e-5, rtol=1e-4)
 
 
+def test_nearest_by_features_finds_the_planted_drawings(photos, tmp_path):
+    """Of drawings with ink in different quarters, those like the sketches come first; their order does not matter."""
+    drawings = torch.ones(6, 1, 32, 32)
+    for k in range(4):
+        drawings[k, :, 16 * (k // 2) :, 16 * (k % 2) :][:, :8, :8] = -1  # drawings 4 and 5 stay blank
+    sketches = drawings[[2, 1]] * 0.9
+    distances = make(photos, tmp_path)._by_features(drawings, sketches)
+    assert distances.shape == (6, 2)
+    assert set(distances.amin(dim=1).argsort()[:2].tolist()) == {1, 2}
+    assert distances.argmin(dim=0).tolist() == [2, 1]
+
+
+def test_seconds_leave_out_the_reading_of_photos(photos, tmp_path, monkeypatch):
+    """Else the first method of a process, or the first after a stop, would seem slower than the others."""
+    seen, clock = [], SimpleNamespace(perf_counter=lambda: seen.append("clock") or 0.0)
+    pictures = Study._pictures
+    monkeypatch.setattr(Study, "_pictures", lambda self, *a: seen.append("photos") or pictures(self, *a))
+    monkeypatch.setattr("gansketching_core.study.time", clock)
+    make(photos, tmp_path)._customised(Cell("plum", "shift", 0))
+    assert seen == ["photos", "clock", "clock"]
+
+
 def test_measured_cells_are_kept_and_others_are_not_mixed_in(photos, tmp_path, monkeypatch):
     cell = Cell("lime", "shift", 0)
     first = make(photos, tmp_path).measure(cell)
