@@ -37,7 +37,8 @@ class RunResult:
     """A finished customisation: the model, the report of every step, seconds of training in all, and where it lies.
 
     match: how its samples follow the sketches, beside the base's. trained_steps: how many of the steps this call made:
-    0 when the result was there already, fewer than all after a resume. stopped: whether it ended before its last step.
+    0 when the result was there already, fewer than all after a resume. total_steps: how many were asked for. stopped:
+    whether it ended before the last of them.
     """
 
     model: GanModel
@@ -47,6 +48,7 @@ class RunResult:
     key: str
     path: Path
     trained_steps: int
+    total_steps: int
     stopped: bool = False
 
     @property
@@ -99,6 +101,7 @@ def customise(
     folder: str | Path,
     images=None,
     device: torch.device | str | None = None,
+    on_start: Callable[[list[StepReport]], None] | None = None,
     on_step: Callable[[StepReport, SketchFinetuner], None] | None = None,
     poll: Callable[[], None] | None = None,
     stop: Callable[[], bool] | None = None,
@@ -107,9 +110,10 @@ def customise(
 ) -> RunResult:
     """Fine-tune `model` on `sketches` [N,1,R,R], or fetch the result when that has been done before.
 
-    folder: where runs are kept. on_step: called after every step. poll: called often within a step. Whatever either of
-    them raises (cancelling, Ctrl-C) ends the run after its state is saved; the next call with the same inputs goes on
-    there. resume=False starts afresh and forgets what is there. images, device: as SketchFinetuner takes them.
+    folder: where runs are kept. on_start: called before training, with the steps that earlier calls have made. on_step:
+    called after every step. poll: called often within a step. Whatever the last two raise (cancelling, Ctrl-C) ends the
+    run after its state is saved; the next call with the same inputs goes on there. resume=False starts afresh and
+    forgets what is there. images, device: as SketchFinetuner takes them.
 
     stop: asked after every step; True ends the training and keeps the model as it is then. The same inputs return that
     model from then on, unless go_on is True: then the training goes on from there to its last step.
@@ -118,25 +122,27 @@ def customise(
         model.base_hash = weights_hash(model)
     key = run_key(model, sketches, photosketch, config, images)
     place = Path(folder) / key
-    found = _finished(place, model, key) if resume else None
+    found = _finished(place, model, key, config.steps) if resume else None
     if found and not (found.stopped and go_on):
         return found
     finetuner = SketchFinetuner(model, sketches, photosketch, config, images=images, device=device)
     finetuner.poll = poll or finetuner.poll
     with torch.inference_mode(False):  # ComfyUI's nodes run in inference mode, whose tensors can't be trained
-        return _train(finetuner, place, key, on_step, stop or (lambda: False), resume)
+        history = _resume(place / "state.pt", finetuner) if resume else []
+        if on_start:
+            on_start(list(history))
+        return _train(finetuner, history, place, key, on_step, stop or (lambda: False))
 
 
 def _train(
     finetuner: SketchFinetuner,
+    history: list[StepReport],
     place: Path,
     key: str,
     on_step: Callable[[StepReport, SketchFinetuner], None] | None,
     stop: Callable[[], bool],
-    resume: bool,
 ) -> RunResult:
     config = finetuner.config
-    history = _resume(place / "state.pt", finetuner) if resume else []
     started_at = finetuner.steps_done
     saved, pause = time.monotonic(), CHECKPOINT_SECONDS
     try:
@@ -166,7 +172,7 @@ def _train(
     if not stopped:
         (place / "state.pt").unlink(missing_ok=True)
     seconds = sum(report.seconds for report in history)
-    return RunResult(result, history, match, seconds, key, place, done - started_at, stopped)
+    return RunResult(result, history, match, seconds, key, place, done - started_at, config.steps, stopped)
 
 
 def _match(finetuner: SketchFinetuner, result: GanModel) -> SketchMatch:
@@ -184,7 +190,7 @@ def _match(finetuner: SketchFinetuner, result: GanModel) -> SketchMatch:
     )
 
 
-def _finished(place: Path, model: GanModel, key: str) -> RunResult | None:
+def _finished(place: Path, model: GanModel, key: str, steps: int) -> RunResult | None:
     if not (place / "model.safetensors").is_file():
         return None
     try:
@@ -196,7 +202,7 @@ def _finished(place: Path, model: GanModel, key: str) -> RunResult | None:
         log.warning("the finished run in %s can't be read (%s); it is trained again", place, error)
         return None
     seconds = sum(report.seconds for report in history)
-    return RunResult(result, history, match, seconds, key, place, 0, bool(about.get("stopped")))
+    return RunResult(result, history, match, seconds, key, place, 0, steps, bool(about.get("stopped")))
 
 
 def _save_state(path: Path, finetuner: SketchFinetuner, history: list[StepReport]) -> None:

@@ -40,16 +40,19 @@ def test_the_same_inputs_return_at_once(tmp_path):
 def test_stop_keeps_the_model_as_it_is(tmp_path):
     seen = []
     kept = customise(tmp_path, on_step=lambda report, _: seen.append(report.step), stop=lambda: len(seen) == 4)
-    assert kept.stopped and kept.trained_steps == len(kept.history) == 4
+    assert kept.stopped and kept.trained_steps == len(kept.history) == 4 and kept.total_steps == 6
     four = customise(tmp_path / "four", CONFIG.model_copy(update={"steps": 4}))
     assert same_weights(kept.model, four.model) and not four.stopped
     again = customise(tmp_path, on_step=lambda *_: pytest.fail("trained again"))
     assert again.stopped and again.from_cache and same_weights(again.model, kept.model)
+    assert len(again.history) == 4 and again.total_steps == 6
 
 
 def test_a_stopped_training_goes_on_when_asked(tmp_path):
     customise(tmp_path, stop=lambda: True)
-    rest = customise(tmp_path, go_on=True)
+    known = []
+    rest = customise(tmp_path, go_on=True, on_start=known.extend)
+    assert [report.step for report in known] == [0]
     assert rest.trained_steps == 5 and not rest.stopped and len(rest.history) == 6
     assert same_weights(rest.model, customise(tmp_path / "whole").model)
     assert {p.name for p in rest.path.iterdir()} == {"model.safetensors", "history.json"}
