@@ -265,6 +265,19 @@ def test_an_interrupted_line_is_not_kept(pad):
     assert pad.sheets == [[]] and pad.pixels(256).min() == 1
 
 
+def test_a_line_ends_where_the_page_takes_the_pad_away(pad):
+    pad.page.mouse.move(*pad.at(200, 300))
+    pad.page.mouse.down()
+    pad.page.mouse.move(*pad.at(400, 300), steps=4)
+    pad.page.evaluate("document.body.append(document.getElementById('pad'))")
+    pad.page.mouse.move(880, 880)
+    pad.page.mouse.up()
+    pad.draw((200, 600), (800, 600))
+    first, second = pad.sheets[0]
+    assert ends(first) == pytest.approx([200, 300, 400, 300], abs=3)
+    assert ends(second) == pytest.approx([200, 600, 800, 600], abs=3)
+
+
 def test_a_dropped_picture_lies_under_the_drawing_and_not_in_it(pad):
     pad.page.evaluate(
         """async () => {

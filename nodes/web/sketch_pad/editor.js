@@ -249,6 +249,7 @@ export class SketchEditor {
     surface.addEventListener('pointerdown', (event) => this.startLine(event))
     surface.addEventListener('pointermove', (event) => this.continueLine(event))
     surface.addEventListener('pointerup', (event) => this.endLine(event))
+    surface.addEventListener('lostpointercapture', (event) => this.endLine(event)) // the page took the pad away
     surface.addEventListener('pointercancel', (event) => this.dropLine(event))
     root.addEventListener('keydown', (event) => this.onKey(event))
     root.addEventListener('mousedown', (event) => {
