@@ -152,6 +152,13 @@ def poll() -> None:
         _hooks["poll"]()
 
 
+def cancelled(kind: type[BaseException]) -> bool:
+    """Whether an exception of this kind is the user's wish to end, not a failure."""
+    if IN_COMFYUI and issubclass(kind, comfy.model_management.InterruptProcessingException):
+        return True
+    return issubclass(kind, KeyboardInterrupt)
+
+
 def send(event: str, data: dict[str, Any]) -> None:
     """A message to every open editor. Nothing outside ComfyUI."""
     if IN_COMFYUI:

@@ -20,7 +20,7 @@ from . import host, pictures
 EVENT, ROUTE = "gansketching.training", "/gansketching/stop"
 EVERY = 0.3  # seconds between messages, at least
 MOST_POINTS = 300  # of a curve in a message
-PICTURE_SIDE = 640
+PICTURE_SIDE, PICTURE_LETTERS = 640, 60_000  # longer side and text of the picture in a message, at most
 
 _running: dict[str, threading.Event] = {}
 
@@ -54,24 +54,29 @@ class Broadcast:
     def __exit__(self, kind, *_) -> None:
         del _running[self.token]
         if kind is not None:
-            self._send("cancelled" if self.history else "failed")
+            self._send("cancelled" if host.cancelled(kind) else "failed")
 
     def stop(self) -> bool:
         """Whether the user has asked to stop and keep."""
         return self._stop.is_set()
 
+    def started(self, history: list[StepReport]) -> None:
+        """Before the first step. history: the steps of earlier runs that this one goes on from."""
+        self.history = history
+        self._send("training")
+
     def step(self, report: StepReport, picture: Image.Image | None = None) -> None:
         """After every step. picture: shown until the next one."""
         self.history.append(report)
         if picture is not None:
-            self._picture = pictures.data_uri(picture, PICTURE_SIDE)
+            self._picture = pictures.data_uri(picture, PICTURE_SIDE, PICTURE_LETTERS)
         if picture is not None or time.monotonic() - self._sent > EVERY:
             self._send("stopping" if self.stop() else "training")
 
     def finished(self, history: list[StepReport], stopped: bool, picture: Image.Image) -> None:
         """At the end, also where nothing had to be trained."""
         self.history = history
-        self._picture = pictures.data_uri(picture, PICTURE_SIDE)
+        self._picture = pictures.data_uri(picture, PICTURE_SIDE, PICTURE_LETTERS)
         self._send("stopped" if stopped else "done")
 
     def _send(self, state: str) -> None:

@@ -29,12 +29,16 @@ def to_image(picture: Image.Image) -> Tensor:
     return torch.from_numpy(np.asarray(picture.convert("RGB")).astype(np.float32) / 255)[None]
 
 
-def data_uri(picture: Image.Image, side: int) -> str:
-    """A small JPEG, its longer side at most `side`, as text that a browser shows."""
-    picture, buffer = picture.convert("RGB"), io.BytesIO()
-    picture.thumbnail((side, side))
-    picture.save(buffer, "JPEG", quality=80)
-    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+def data_uri(picture: Image.Image, side: int, most: int) -> str:
+    """A JPEG as text that a browser shows: its longer side at most `side`, less where it would need `most` letters."""
+    picture, text = picture.convert("RGB"), ""
+    while not text or len(text) >= most:
+        picture.thumbnail((side, side))
+        buffer = io.BytesIO()
+        picture.save(buffer, "JPEG", quality=80)
+        text = f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+        side = side * 3 // 4
+    return text
 
 
 def labelled(parts: Sequence[tuple[str, Tensor]], *, columns: int = 0, across: bool = True) -> Image.Image:

@@ -107,6 +107,7 @@ class FineTuneMapping:
                     config,
                     images=photos,
                     folder=library.runs_folder(),
+                    on_start=broadcast.started,
                     on_step=watcher,
                     poll=host.poll,
                     stop=broadcast.stop,

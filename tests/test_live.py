@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import importlib
+import io
 import json
 
 import pytest
@@ -52,6 +54,23 @@ def test_messages_stay_small(live, sent):
     assert len(json.dumps(sent[-1], allow_nan=False)) < 30_000
 
 
+def test_a_picture_of_much_detail_is_made_smaller(live, sent):
+    torch.manual_seed(0)
+    noise = Image.fromarray(torch.randint(0, 256, (700, 1400, 3), dtype=torch.uint8).numpy())
+    with live.Broadcast("5", 2) as broadcast:
+        broadcast.step(report(0), noise)
+    sides = Image.open(io.BytesIO(base64.b64decode(sent[0]["picture"].partition(",")[2]))).size
+    assert len(sent[0]["picture"]) <= 60_000 and 100 < max(sides) < 640
+
+
+def test_a_training_that_goes_on_shows_its_earlier_steps(live, sent):
+    with live.Broadcast("5", 10) as broadcast:
+        broadcast.started([report(0), report(1)])
+        broadcast.step(report(2))
+    assert [message["step"] for message in sent] == [2, 3] and sent[-1]["seconds"] == 6
+    assert [step for step, _ in sent[-1]["curves"]["G sketch"]] == [0, 1, 2]
+
+
 def test_only_the_named_training_stops(live, sent):
     with live.Broadcast("5", 10) as first, live.Broadcast("5", 10) as second:
         first.step(report(0))
@@ -73,6 +92,14 @@ def test_the_end_is_told(live, sent):
         broadcast.step(report(0))
         raise KeyboardInterrupt
     assert sent[-1]["state"] == "cancelled"
+    with pytest.raises(KeyboardInterrupt), live.Broadcast("5", 3) as broadcast:
+        broadcast.started([])
+        raise KeyboardInterrupt
+    assert sent[-1]["state"] == "cancelled" and sent[-1]["step"] == 0
+    with pytest.raises(FloatingPointError), live.Broadcast("5", 3) as broadcast:
+        broadcast.step(report(0))
+        raise FloatingPointError
+    assert sent[-1]["state"] == "failed"
     with live.Broadcast("5", 3) as broadcast:
         broadcast.finished([report(0), report(1)], True, Image.new("RGB", (8, 8)))
     assert sent[-1]["state"] == "stopped" and sent[-1]["step"] == 2
@@ -99,6 +126,9 @@ def test_stop_and_keep_hands_the_model_on(live, sent, pack, trainable, monkeypat
     assert any(not torch.equal(moved[0][name], moved[1][name]) for name in moved[0])
     text = pack.node("FineTuneMapping").finetune(**trainable, node="7")[3]
     assert "no training needed" in text and "Stopped and kept at step 2 of 6" in text
-    monkeypatch.setattr(live.host, "send", lambda *_: None)
+    del sent[:]
+    monkeypatch.setattr(live.host, "send", lambda event, data: sent.append(data))
     text = pack.node("FineTuneMapping").finetune(**trainable, go_on=True, node="7")[3]
     assert "Went on from step 2" in text and "6 steps" in text and "Stopped" not in text
+    assert (sent[0]["state"], sent[0]["step"], sent[-1]["state"], sent[-1]["step"]) == ("training", 2, "done", 6)
+    assert [step for step, _ in sent[-1]["curves"]["G sketch"]] == list(range(6))
