@@ -8,7 +8,7 @@ const TEXTS = {
   done: 'Finished.',
   stopped: 'Stopped; the model is kept.',
   cancelled: 'Cancelled; run again to go on.',
-  failed: 'It did not start.'
+  failed: 'Failed; the error says why.'
 }
 const STYLE = `
 .gansketching-view { display: flex; flex-direction: column; gap: 4px; box-sizing: border-box; width: 100%; height: 100%;
@@ -85,8 +85,8 @@ export class TrainingView {
   }
 
   showLegend(names) {
-    if (this.legend.childElementCount === names.length) return
-    const items = names.map((name, k) => make('span', { textContent: name }))
+    if (this.legend.textContent === names.join('')) return
+    const items = names.map((name) => make('span', { textContent: name }))
     items.forEach((item, k) => (item.style.color = COLOURS[k % COLOURS.length]))
     this.legend.replaceChildren(...items)
   }
