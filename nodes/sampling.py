@@ -78,11 +78,15 @@ class SideBySide:
                 "right_title": ("STRING", {"default": "customised", "tooltip": "Title of the right images."}),
                 "columns": ("INT", {"default": 0, "min": 0, "max": 64, "tooltip": columns}),
             },
-            "optional": {"sketches": ("IMAGE", {"tooltip": "Sketches to show first, as many as there are images."})},
+            "optional": {
+                "sketches": ("IMAGE,MASK", {"tooltip": "Sketches to show first, as many as there are images."}),
+            },
         }
 
     def compose(self, left, right, left_title, right_title, columns, sketches=None):
         parts = [(left_title, left), (right_title, right)]
         if sketches is not None:
+            if sketches.ndim == 3:  # a MASK [B,H,W]: what is marked is the line
+                sketches = (1 - sketches)[..., None]
             parts.insert(0, ("sketches", sketches[: max(len(left), len(right))]))
         return (pictures.to_image(pictures.labelled(parts, columns=columns)),)

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from test_workflows import SHORT, modules, short, widgets_and_sockets  # noqa: F401 (fixtures)
 from tiny import tiny_model
 
@@ -25,6 +26,23 @@ PREFIX = "GANSketching_"
 def test_every_shipped_workflow_has_a_golden_copy():
     shipped = {path.stem for path in (GOLDEN.parent.parent / "workflows").glob("*.json")}
     assert shipped <= EDITOR.keys() == API.keys()
+
+
+def test_masks_are_taken_as_sketches(modules):  # noqa: F811
+    kinds = {
+        (node_class.__name__, name): kind
+        for key, node_class in modules[2].items()
+        if key.startswith(PREFIX)
+        for section in ("required", "optional")
+        for name, (kind, *_) in node_class.INPUT_TYPES().get(section, {}).items()
+        if name in ("sketches", "drawings")
+    }
+    assert len(kinds) >= 5 and set(kinds.values()) == {"IMAGE,MASK"}, kinds
+    mask, photo = torch.zeros(1, 64, 48), torch.rand(1, 64, 48, 3)
+    mask[:, 20:30] = 1
+    node = modules[2][f"{PREFIX}SideBySide"]()
+    pictures = [node.compose(photo, photo, "a", "b", 0, sketches)[0] for sketches in (mask, (1 - mask)[..., None])]
+    assert torch.equal(*pictures)
 
 
 @pytest.mark.parametrize("name", EDITOR)
@@ -50,9 +68,43 @@ def test_inputs_have_only_been_appended(modules, name):  # noqa: F811
         assert outputs == list(node_class.RETURN_TYPES)[: len(outputs)]
 
 
+def watched(node_class):
+    """The class, checking what it gives, and that it leaves alone what it gets."""
+    function = getattr(node_class, node_class.FUNCTION)
+
+    def state(inputs):
+        networks = {
+            f"{name}.{part}": network.state_dict()
+            for name, value in inputs.items()
+            for part in ("generator", "discriminator")
+            if isinstance(network := getattr(value, part, None), torch.nn.Module)
+        }
+        networks |= {name: x.state_dict() for name, x in inputs.items() if isinstance(x, torch.nn.Module)}
+        tensors = {f"{name}.{key}": x for name, weights in networks.items() for key, x in weights.items()}
+        return tensors | {name: x for name, x in inputs.items() if isinstance(x, torch.Tensor)}
+
+    def checked(self, **inputs):
+        before = {name: x.clone() for name, x in state(inputs).items()}
+        result = function(self, **inputs)
+        after = state(inputs)
+        assert all(torch.equal(x, after[name]) for name, x in before.items()), (
+            f"{node_class.__name__} changed its input"
+        )
+        outputs = result.get("result", ()) if isinstance(result, dict) else result
+        for kind, x in zip(node_class.RETURN_TYPES, outputs, strict=False):
+            if kind == "IMAGE":
+                assert x.ndim == 4 and x.shape[3] == 3 and x.dtype == torch.float32 and x.device.type == "cpu"
+                assert x.min() >= 0 and x.max() <= 1 and not x.requires_grad
+        return result
+
+    return type(node_class.__name__, (node_class,), {node_class.FUNCTION: checked})
+
+
 @pytest.mark.parametrize("name", API)
-def test_still_runs(modules, short, name, tmp_path, monkeypatch):  # noqa: F811
+def test_still_runs_with_good_manners(modules, short, name, tmp_path, monkeypatch):  # noqa: F811
+    """Pictures are float32 [B,H,W,3] in 0..1 on the CPU, and no node changes what it was given."""
     pack, headless, registry = modules
+    registry = {key: watched(value) if key.startswith(PREFIX) else value for key, value in registry.items()}
     assert headless.check(API[name], registry) == []
     save_model(tiny_model(), tmp_path / "fruit.safetensors")
     save_photosketch(PhotoSketch(width=4, blocks=1), tmp_path / "sketcher.safetensors")
