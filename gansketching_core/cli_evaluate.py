@@ -6,7 +6,7 @@ import json
 from argparse import ArgumentParser, Namespace
 from collections import Counter
 from dataclasses import asdict
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import torch
 from tqdm import tqdm
@@ -92,17 +92,13 @@ def _beside_photos(model: GanModel, args: Namespace, poll) -> dict:
     return asdict(result)
 
 
-def _kind(name: str) -> str:
-    return PurePosixPath(name).parent.name.split("_")[0]
-
-
 def _photos(model: GanModel, args: Namespace, names: list[str]) -> torch.Tensor:
     """The chosen photos at the model's size: [N,3,R,R] in -1..1."""
-    kinds = {_kind(name) for name in names}
+    kinds = {images.kind_of(name) for name in names}
     for kind in args.only:
         if kind not in kinds:
             raise ValueError(f"--only {kind}: there are no such photos; there are {', '.join(sorted(kinds))}")
-    names = [name for name in names if not args.only or _kind(name) in args.only]
+    names = [name for name in names if not args.only or images.kind_of(name) in args.only]
     if not args.placed:
         chosen = images.ImageSet(args.photos, model.config.resolution, names=names)
         return chosen.batch(torch.arange(len(chosen)))
@@ -116,17 +112,17 @@ def _classes(model: GanModel, args: Namespace, poll) -> dict:
     extractor = load_extractor(args.extractor).to(device)
 
     def features(names: list[str], most: int, what: str) -> tuple[torch.Tensor, list[str]]:
-        kinds = Counter(map(_kind, names))
+        kinds = Counter(map(images.kind_of, names))
         seen: Counter = Counter()
         some = []
         for name in names:  # evenly through each kind's photos
-            kind = _kind(name)
+            kind = images.kind_of(name)
             some += [name] if seen[kind] * most // kinds[kind] != (seen[kind] + 1) * most // kinds[kind] else []
             seen[kind] += 1
         x = _photos(model, args, some).to(device)
         with tqdm(total=len(x), desc=what, unit="image", leave=False, dynamic_ncols=True) as bar:
             return extract(extractor, x, on_batch=lambda done: (poll(), bar.update(done - bar.n))), [
-                _kind(name) for name in some if not args.only or _kind(name) in args.only
+                images.kind_of(name) for name in some if not args.only or images.kind_of(name) in args.only
             ]
 
     training, left_out = images.hold_out(images.image_names(args.photos))

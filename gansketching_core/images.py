@@ -286,6 +286,11 @@ def hold_out(names: Iterable[str]) -> tuple[list[str], list[str]]:
     return training, held_out
 
 
+def kind_of(name: str) -> str:
+    """The kind of a picture, as apple of apple_red/0001.png: its folder's name up to the first _."""
+    return PurePosixPath(name).parent.name.split("_")[0]
+
+
 def open_images(path: str | Path, names: Iterable[str] | None = None) -> Iterator[tuple[str, Image.Image]]:
     """Yields (name, decoded Pillow image of mode L, RGB or RGBA) of a file, folder or zip; nothing is unpacked to disk.
 

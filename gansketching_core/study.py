@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -23,18 +22,16 @@ from . import draws
 from .checkpoints import atomic_write, weights_hash
 from .features import extract
 from .finetune import FinetuneConfig
-from .images import ImageSet, hold_out, image_names, load_images, save_png
+from .images import ImageSet, hold_out, image_names, kind_of, load_images, save_png
 from .latents import render, sample_z, shift_towards
 from .metrics import FeatureStatistics, chamfer, frechet_distance, kernel_distance, precision_recall
 from .pretrain import PretrainConfig, placed
 from .runs import customise, sketches_for
 from .stylegan2 import GanModel
 
-log = logging.getLogger(__name__)
-
 SKETCHES = 30
 SHOWN = 12  # pictures of a cell that the sheets show
-PHOTO_SETS = 500  # photos of the regularisation by images
+REGULARISING = 500  # photos of the regularisation by images
 PAPER_STEPS = 1500
 
 
@@ -54,10 +51,6 @@ class Method:
     strength: float | None = 1.0
     sketches: int = SKETCHES
     human: bool = False
-
-    @property
-    def trained(self) -> bool:
-        return bool(self.preset)
 
 
 METHODS: dict[str, Method] = {
@@ -85,7 +78,6 @@ METHODS: dict[str, Method] = {
     "no-augmentation": Method("without augmentation", "ablations", preset="fast", options={"augmentation": ""}),
     "scratch": Method("D_Y from scratch", "ablations", preset="fast", options={"sketch_discriminator": "scratch"}),
 }
-NUMBERS = ("frechet", "kid", "precision", "recall", "distance", "beats", "steps", "seconds")
 
 
 @dataclass(frozen=True)
@@ -101,22 +93,26 @@ class Cell:
 
 
 def plan(targets: Sequence[str], methods: Sequence[str], seeds: int, human: Iterable[str] = ()) -> list[Cell]:
-    """The cells in the order that makes partial results useful: all methods of the main table for every class and the
-    first seed, the paper's preset, the other groups, then further seeds of the main table."""
+    """The cells in the order that makes partial results useful: the main table for every class and the first seed, the
+    ablations, the numbers of sketches, further seeds of the main table, and the paper's preset, which takes longest."""
     for name in methods:
         if name not in METHODS:
             raise ValueError(f'method "{name}" is unknown; use some of {", ".join(METHODS)}')
     with_human = set(human)
-    cells = []
-    for group, seed in [
+    rounds = [
         ("main", 0),
-        *((g, 0) for g in ("ablations", "sketches")),
-        *(("main", s) for s in range(1, seeds)),
-    ]:
-        chosen = [name for name in methods if METHODS[name].group == group]
-        cells += [Cell(target, name, seed) for target in targets for name in chosen]
-    chosen = [name for name in methods if METHODS[name].group == "paper"]
-    cells += [Cell(target, name, 0) for target in targets for name in chosen]
+        ("ablations", 0),
+        ("sketches", 0),
+        *(("main", seed) for seed in range(1, seeds)),
+        ("paper", 0),
+    ]
+    cells = [
+        Cell(target, name, seed)
+        for group, seed in rounds
+        for target in targets
+        for name in methods
+        if METHODS[name].group == group
+    ]
     return [cell for cell in cells if not METHODS[cell.method].human or cell.target in with_human]
 
 
@@ -180,7 +176,7 @@ class Study:
         return found if found.get("fingerprint") == self.fingerprint(cell) else None
 
     def measure(self, cell: Cell) -> dict:
-        """The numbers of a cell, measured or kept: NUMBERS, the extractor and the method's title."""
+        """The numbers of a cell, measured or kept, with the extractor and the method's title."""
         if found := self.kept(cell):
             return found
         model, steps, seconds = self._customised(cell)
@@ -251,16 +247,16 @@ class Study:
 
     def _pictures(self, names: list[str], target: str) -> Tensor:
         """Bytes [N,3,S,S] of a class."""
-        chosen = [name for name in names if _kind(name) == target]
+        chosen = [name for name in names if kind_of(name) == target]
         if not chosen:
-            known = sorted({_kind(name) for name in names})
+            known = sorted({kind_of(name) for name in names})
             raise ValueError(f'there are no photos of "{target}" in {self.photos}; there are {", ".join(known)}')
         return ImageSet(self.photos, 2 * self.placing.resolution, names=chosen).data
 
     def check(self, targets: Sequence[str]) -> None:
         """Raise for a class without enough photos, before long work starts."""
         for target in targets:
-            count = sum(_kind(name) == target for name in self._train)
+            count = sum(kind_of(name) == target for name in self._train)
             if count and count < SKETCHES:
                 raise ValueError(f'"{target}" has {count} training photos; the study needs {SKETCHES} for its sketches')
             self.held_out(target, 0)
@@ -301,7 +297,7 @@ class Study:
 
         def make() -> ImageSet:
             draw = draws.generator(3)
-            names = [self._train[i] for i in torch.randperm(len(self._train), generator=draw)[:PHOTO_SETS].tolist()]
+            names = [self._train[i] for i in torch.randperm(len(self._train), generator=draw)[:REGULARISING].tolist()]
             pictures = ImageSet(self.photos, 2 * self.placing.resolution, names=names).data
             x = (placed(pictures, self.placing, draw) + 1) / 2
             return ImageSet(x.clamp(0, 1).permute(0, 2, 3, 1), self.placing.resolution)
@@ -318,11 +314,6 @@ def placing_of(model: GanModel) -> PretrainConfig:
     about = json.loads(model.metadata.get("training", "{}"))
     names = set(PretrainConfig.model_fields) & set(about)
     return PretrainConfig(**{**{n: about[n] for n in names}, "resolution": model.config.resolution})
-
-
-def _kind(name: str) -> str:
-    """Class of a picture: its folder up to the first _."""
-    return Path(name).parent.name.split("_")[0]
 
 
 def _strip(images: Tensor) -> Tensor:

@@ -424,3 +424,7 @@ def test_paths_without_images(tmp_path):
         archive.writestr("notes.txt", "no image")
     with pytest.raises(ValueError, match="holds no images"):
         ImageSet(tmp_path / "none.zip", 16)
+
+
+def test_kind_is_the_folders_name_up_to_the_first_underscore():
+    assert images.kind_of("fruits/apple_golden_1/0000.webp") == "apple" and images.kind_of("banana/1.png") == "banana"

@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw
 from tiny import same_weights, tiny_model
 
 from gansketching_core import cli_study, study_report
+from gansketching_core.finetune import FinetuneConfig
 from gansketching_core.latents import sample_z as sample
 from gansketching_core.latents import shift_towards, to_w
 from gansketching_core.photosketch import LineExtractor
@@ -79,7 +80,7 @@ def test_methods_differ_as_they_say(photos, tmp_path):
     once, far = (task._customised(Cell("plum", name, 0))[0] for name in ("shift", "warm-only"))
     moved = [to_w(model, sample(base, 4)).data - to_w(base, sample(base, 4)).data for model in (once, far)]
     torch.testing.assert_close(moved[0], moved[0][:1].expand_as(moved[0]), atol=1e-5, rtol=0)
-    strength = task._customised.__globals__["FinetuneConfig"]().warm_start
+    strength = FinetuneConfig().warm_start
     torch.testing.assert_close(moved[1], moved[0] * strength, atol=1e-5, rtol=1e-4)
 
 
