@@ -15,7 +15,7 @@ from . import bench as benchmark
 from . import checkpoints, images, latents
 from .cli_flags import add_flags, build, read_flags
 from .cli_interrupt import interruptible
-from .cli_models import add_device, device_of
+from .cli_models import add_device, device_of, load_generator
 from .finetune import PRESETS, FinetuneConfig
 from .pretrain import PretrainConfig, Pretrainer
 from .pretrain_sketcher import SketcherConfig, train_sketcher
@@ -44,6 +44,11 @@ def pretrain(parser: ArgumentParser, argv: list[str]) -> None:
     parser.add_argument(
         "--oversample", nargs="+", default=[], metavar="KIND=N", help="with --balance: draw a kind N times as often"
     )
+    parser.add_argument(
+        "--base",
+        metavar="MODEL",
+        help="train this model on (file or bundled name) in place of a new one; same networks",
+    )
     parser.add_argument("--hold-out", action="store_true", help="leave out every tenth picture, for evaluation")
     parser.add_argument(
         "--dtype", choices=["float32", "float16"], default="float16", help="of the file (default: float16)"
@@ -65,7 +70,8 @@ def pretrain(parser: ArgumentParser, argv: list[str]) -> None:
     names = images.hold_out(names)[0] if args.hold_out else names
     pictures = images.ImageSet(args.pictures, 2 * config.resolution, names=names)
     weights = _balanced(pictures.classes, args.oversample) if args.balance else None
-    trainer = Pretrainer(pictures.data, config, weights=weights, device=device_of(args))
+    base = load_generator(args.base, None, torch.device("cpu")) if args.base else None
+    trainer = Pretrainer(pictures.data, config, weights=weights, base=base, device=device_of(args))
     _train(trainer, args)
     model = trainer.result(args.name or args.output.stem)
     about = {"training": config.model_dump_json(), "pictures": str(len(pictures)), "licence": args.licence}

