@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -132,23 +132,26 @@ def check_drawn(sheets: Sequence[Sheet]) -> None:
         raise ValueError("the Sketch Pad is empty: draw at least one line on a sheet")
 
 
-def render(sheets: Sequence[Sheet], size: int) -> Tensor:
-    """Drawings [N,size,size,3] in 0..1, black on white, of the sheets that are not blank."""
+def render(sheets: Sequence[Sheet], size: int, poll: Callable[[], None] = lambda: None) -> Tensor:
+    """Drawings [N,size,size,3] in 0..1, black on white, of the sheets that are not blank. poll: called before each
+    stroke; raises to cancel."""
     check_drawn(sheets)
-    drawn = [np.asarray(picture) for sheet in sheets if (picture := picture_of(sheet, size)).getextrema()[0] < PAPER]
+    pictures = (picture_of(sheet, size, poll) for sheet in sheets)
+    drawn = [np.asarray(picture) for picture in pictures if picture.getextrema()[0] < PAPER]
     if not drawn:
         raise ValueError("the Sketch Pad is empty, all that was drawn is erased: draw at least one line on a sheet")
     grey = torch.from_numpy(np.stack(drawn).astype(np.float32) / PAPER)
     return grey[..., None].repeat(1, 1, 1, 3)
 
 
-def picture_of(sheet: Sheet, size: int) -> Image.Image:
+def picture_of(sheet: Sheet, size: int, poll: Callable[[], None] = lambda: None) -> Image.Image:
     """One sheet as a grey picture of size x size, drawn larger and averaged."""
     fine = 8 if size <= 512 else 4
     picture = Image.new("L", (size * fine, size * fine), PAPER)
     draw = ImageDraw.Draw(picture)
     scale = size * fine / UNITS
     for stroke in sheet:
+        poll()
         points = [((x + 0.5) * scale, (y + 0.5) * scale, width * scale / 2) for x, y, width in stroke.points]
         _draw(draw, points, PAPER if stroke.eraser else INK)
     return picture.reduce(fine)

@@ -6,6 +6,7 @@ import base64
 import io
 
 from ..gansketching_core import sketchpad
+from . import host
 from .pictures import to_pil
 
 REFERENCE_SIZE = 512  # longest side of what is shown under the drawing, in pixels
@@ -50,7 +51,7 @@ class SketchPad:
         return True
 
     def draw(self, strokes, size, reference=None):
-        sketches = sketchpad.render(sketchpad.parse(strokes), size)
+        sketches = sketchpad.render(sketchpad.parse(strokes), size, host.poll)
         traced = [] if reference is None else reference[: sketchpad.MAX_SHEETS]
         shown = [{"picture": _data_url(image)} for image in traced]
         return {"ui": {"gansketching_reference": shown}, "result": (sketches, len(sketches))}

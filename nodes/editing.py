@@ -11,7 +11,7 @@ from ..gansketching_core import ganspace, images
 from ..gansketching_core import latents as core
 from ..gansketching_core.runs import sketches_for
 from . import host, library, pictures, widgets
-from .mixing import LATENTS, last_or_none, layer_widgets
+from .mixing import LATENTS, LayerRange, last_or_none, layer_widgets
 from .sampling import batch_size
 
 MODEL, DIRECTIONS = "GANSKETCHING_MODEL", "GANSKETCHING_DIRECTIONS"
@@ -170,7 +170,7 @@ class FitDirections:
         return (ganspace.fit_directions(model, **options),)
 
 
-class EditLatents:
+class EditLatents(LayerRange):
     DISPLAY_NAME = "Edit Latents"
     CATEGORY = "GANSketching/editing"
     DESCRIPTION = "Moves latents along one direction, in some layers or all. Chain it for several edits."
@@ -203,7 +203,7 @@ class EditLatents:
         return (ganspace.edit(model, latents, directions, component, strength, psi=truncation, **layers, **order),)
 
 
-class DirectionsSheet:
+class DirectionsSheet(LayerRange):
     DISPLAY_NAME = "Directions Sheet"
     CATEGORY = "GANSketching/editing"
     DESCRIPTION = "One image moved along each of the first directions, a row for each: find a useful one by eye."

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from ..gansketching_core import checkpoints
@@ -26,7 +26,7 @@ host.register_models("stylegan", MODEL_FILES)
 host.register_models("photosketch", MODEL_FILES)
 host.register_models("ganspace", {".npz", ".safetensors"})
 
-_hashes: dict[str, str] = {}
+_descriptions: dict[str, dict[str, str]] = {}
 
 
 def results_folder() -> Path:
@@ -98,9 +98,14 @@ def pick(files: dict[str, Path], name: str) -> Path:
     return files[name]
 
 
-def listed(files: dict[str, Path], name: str | None, remedy: str) -> bool | str:
-    """For VALIDATE_INPUTS: True, or what to do about a name that is not listed. None: the name comes by a link."""
-    return True if name is None or name in files else f'"{name}" was not found. {remedy}'
+def listed(
+    files: dict[str, Path], name: str | None, remedy: str, problem: Callable[[Path], str] = lambda path: ""
+) -> bool | str:
+    """For VALIDATE_INPUTS: True, or what to do about a name that is not listed, or the problem with its file. None: the
+    name comes by a link."""
+    if name is None:
+        return True
+    return problem(files[name]) or True if name in files else f'"{name}" was not found. {remedy}'
 
 
 def version(files: dict[str, Path], name: str | None) -> str:
@@ -121,17 +126,35 @@ def fingerprint(path: Path) -> str:
 def load_generator(path: Path) -> GanModel:
     """A model from its file; a customised one together with the base it was made from, searched among those listed."""
     if path.suffix.lower() == ".safetensors":
-        about = checkpoints.describe(path)
+        about = _described(path)
         if about["kind"] == "customised model":
             return checkpoints.load_customised(path, checkpoints.load_model(_find_base(path, about)))
     return checkpoints.load_model(path)
+
+
+def file_problem(path: Path) -> str:
+    """The problem with a .safetensors, a customised model without its listed base among them; "" when all is well, or
+    when only reading a pickle, which takes long, could tell."""
+    if path.suffix.lower() != ".safetensors":
+        return ""
+    about = _described(path)
+    if about["kind"] != "customised model":
+        return about.get("problem", "")
+    others = [other for other in generators().values() if other != path]
+    if any(other.suffix.lower() != ".safetensors" for other in others):
+        return ""
+    try:
+        _find_base(path, about)
+    except ValueError as error:
+        return str(error)
+    return ""
 
 
 def _find_base(delta: Path, about: dict[str, str]) -> Path:
     """The listed model whose weights have the hash that a customised model names. Its namesakes are tried first."""
     candidates = [path for path in generators().values() if path != delta]
     for path in sorted(candidates, key=lambda path: path.stem != about["base"]):
-        if _weights_hash(path) == about["base hash"]:
+        if _described(path).get("hash") == about["base hash"]:
             return path
     raise ValueError(
         f'{delta.name} was customised from the model "{about["base"]}" (hash {about["base hash"][:12]}), which is not '
@@ -139,12 +162,12 @@ def _find_base(delta: Path, about: dict[str, str]) -> Path:
     )
 
 
-def _weights_hash(path: Path) -> str:
-    """Of a whole model; "" for other files. Remembered while the file stays the same."""
+def _described(path: Path) -> dict[str, str]:
+    """checkpoints.describe, remembered while the file stays the same."""
     key = f"{path}:{fingerprint(path)}"
-    if key not in _hashes:
-        _hashes[key] = checkpoints.describe(path).get("hash", "")
-    return _hashes[key]
+    if key not in _descriptions:
+        _descriptions[key] = checkpoints.describe(path)
+    return _descriptions[key]
 
 
 # ------------------------------------------------------------------------------------------------------------ saving

@@ -35,7 +35,7 @@ class LoadStyleGAN:
     @classmethod
     def VALIDATE_INPUTS(cls, model_name):
         remedy = "Put the file into models/stylegan and refresh the node list (R)."
-        return library.listed(library.generators(), model_name, remedy)
+        return library.listed(library.generators(), model_name, remedy, problem=library.file_problem)
 
     @classmethod
     def IS_CHANGED(cls, model_name):

@@ -23,6 +23,19 @@ def layer_widgets(first: int, last: int) -> dict[str, widgets.Widget]:
     }
 
 
+class LayerRange:
+    """For nodes with layer_widgets: an impossible range is told on the node, before anything runs."""
+
+    @classmethod
+    def VALIDATE_INPUTS(cls, first_layer, last_layer):
+        given = [layer for layer in (first_layer, last_layer) if layer is not None]  # None: comes by a link
+        if not all(-1 <= layer <= LAST_LAYER for layer in given) or first_layer == -1:
+            return f"layers {first_layer} to {last_layer}: layers go from 0 to {LAST_LAYER}, and -1 is the last"
+        if len(given) == 2 and -1 < last_layer < first_layer:
+            return f"first_layer {first_layer} is after last_layer {last_layer}: exchange them, or use -1 for the last"
+        return True
+
+
 def last_or_none(layer: int) -> int | None:
     """The widget's -1 as the core's None."""
     return None if layer < 0 else layer
@@ -93,7 +106,7 @@ class InterpolateLatents:
         return (core.walk(latents, frames, loop=loop, mode=mode),)
 
 
-class StyleMix:
+class StyleMix(LayerRange):
     DISPLAY_NAME = "Style Mix"
     CATEGORY = "GANSketching/latents"
     DESCRIPTION = "Takes some layers from other latents: the colours of one sample with the shape of another."

@@ -218,18 +218,37 @@ def test_missing_files_are_told_before_running(pack, home):
         pack.node("LoadSketches").load("../secrets", 0, 64)
 
 
+def test_a_file_that_is_no_model_is_told_before_running(pack, home):
+    path = home / "models/stylegan/torn.safetensors"
+    path.write_bytes(b"\x10\0\0\0\0\0\0\0{torn")
+    assert "torn.safetensors" in pack.node("LoadStyleGAN").VALIDATE_INPUTS("torn.safetensors")
+
+
+@pytest.mark.parametrize("name", ["StyleMix", "EditLatents", "DirectionsSheet"])
+def test_an_impossible_range_of_layers_is_told_before_running(pack, name):
+    validate = pack.classes[f"GANSketching_{name}"].VALIDATE_INPUTS
+    assert validate(2, 5) is True and validate(4, 4) is True and validate(7, -1) is True
+    assert validate(None, 3) is True and validate(3, None) is True  # comes by a link
+    assert "first_layer 6 is after last_layer 2" in validate(6, 2)
+    assert "layers go from 0" in validate(0, 99) and "layers go from 0" in validate(-1, 3)
+
+
 def test_customised_model_finds_its_base_by_hash(pack, home, trainable):
     base, other = tiny_model(pack), tiny_model(pack, seed=5, name="other")
     customised = pack.node("FineTuneMapping").finetune(**trainable)[0]
     pack.node("SaveCustomisedModel").save(customised, "mine")
     name = "mine_00001.safetensors [output]"
-    load = pack.node("LoadStyleGAN").load
+    load, validate = pack.node("LoadStyleGAN").load, pack.node("LoadStyleGAN").VALIDATE_INPUTS
     pack.core_checkpoints.save_model(other, home / "models/stylegan/a.safetensors")
     (home / "models/stylegan/broken.pkl").write_bytes(b"nothing")
     with pytest.raises(ValueError, match="models/stylegan"):
         load(name)
+    assert validate(name) is True  # only reading broken.pkl could tell, and that may take long
+    (home / "models/stylegan/broken.pkl").unlink()
+    assert 'customised from the model "tiny"' in validate(name) and "models/stylegan" in validate(name)
     pack.core_checkpoints.save_model(base, home / "models/stylegan/renamed.safetensors")
     (loaded,) = load(name)
+    assert validate(name) is True
     assert pack.core_checkpoints.weights_hash(loaded) == pack.core_checkpoints.weights_hash(customised)
     assert "mine_00001.safetensors [output]" in pack.library.generators()
     assert not any("runs" in listed for listed in pack.library.generators())

@@ -142,6 +142,19 @@ def test_bad_values_are_refused_with_the_value_and_a_remedy(case):
 # ------------------------------------------------------------------------------------------------------------ the node
 
 
+def test_drawing_can_be_cancelled_between_strokes():
+    polled = []
+
+    def poll() -> None:
+        polled.append(1)
+        if len(polled) == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        sketchpad.render(sketchpad.parse(value([LINE] * 50)), 256, poll)
+    assert len(polled) == 3
+
+
 def test_the_node_gives_the_batch_its_count_and_the_reference():
     photos = torch.rand(2, 600, 900, 3)
     answer = SketchPad().draw(value([LINE], []), 128, photos)
