@@ -35,9 +35,9 @@ pytestmark = pytest.mark.skipif(not COMFYUI, reason="COMFYUI_PATH is not set to 
 class Server:
     """A ComfyUI on a free port, with its own base folder."""
 
-    def __init__(self, base: Path):
+    def __init__(self, base: Path, *options: str):
         self.base, self.log_file = base, base / "log.txt"
-        self.start()
+        self.start(*options)
 
     def start(self, *more: str) -> None:
         with socket.socket() as probe:
