@@ -238,6 +238,17 @@ def test_cancelling_is_quick_and_the_next_run_goes_on(server):
     assert time.monotonic() - began < 10
 
 
+def test_freeing_memory_costs_no_training(server):
+    """After /free ComfyUI has forgotten every output; the models come from their files again."""
+    server.run(workflow(steps=3))
+    server.post("/free", unload_models=True, free_memory=True)
+    number = server.queue(workflow(steps=3))
+    entry = server.finished(number)
+    assert entry["status"]["status_str"] == "success", entry["status"]
+    (cached,) = (detail["nodes"] for kind, detail in entry["status"]["messages"] if kind == "execution_cached")
+    assert cached == [] and "no training needed" in entry["outputs"][REPORT]["text"][0]
+
+
 def test_stop_and_keep(server):
     events = Events(server, "watcher")
     number = server.queue(workflow(steps=400, learning_rate=0.003))  # of nobody that listens: all are told

@@ -135,6 +135,8 @@ def test_help_page_explains_every_socket(pack, home, name):
     assert page.startswith(f"# {node.DISPLAY_NAME}\n")
     names = [*(k for section in shown_inputs(node) for k in section), *getattr(node, "RETURN_NAMES", ())]
     assert [n for n in names if f"**{n}**" not in page] == []
+    shown = re.findall(r"!\[.+\]\((\w+\.jpg)\)", page)
+    assert shown and all((ROOT / pack.module.WEB_DIRECTORY / "docs" / picture).is_file() for picture in shown)
 
 
 def test_only_host_knows_comfyui():
