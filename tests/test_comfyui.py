@@ -242,6 +242,7 @@ def test_freeing_memory_costs_no_training(server):
     """After /free ComfyUI has forgotten every output; the models come from their files again."""
     server.run(workflow(steps=3))
     server.post("/free", unload_models=True, free_memory=True)
+    time.sleep(2)  # ComfyUI does it when it is idle
     number = server.queue(workflow(steps=3))
     entry = server.finished(number)
     assert entry["status"]["status_str"] == "success", entry["status"]
