@@ -185,7 +185,7 @@ class SketchFinetuner:
         return [*phases, ("G", self._update_generator)]
 
     def _warm_start(self, _draw: torch.Generator) -> dict[str, Tensor]:
-        """Shift w towards the mean of those samples, of a few hundred, whose drawings are nearest to the sketches."""
+        """Move all w towards the samples, of a few hundred, whose drawings are nearest to the sketches."""
         small = self.model.config.resolution <= 128
         with torch.no_grad():
             shifted = shift_towards(
@@ -195,14 +195,16 @@ class SketchFinetuner:
                 pool=512 if small else 128,
                 nearest=16 if small else 8,
                 strength=self.config.warm_start,
+                spread=self.config.warm_spread if self.config.moves == "mapping" else 1.0,
                 seed=self.config.seed,
                 label=self.config.class_index if self.model.config.class_count else None,
                 batch=self.config.batch,
                 on_batch=lambda *_: self.poll(),
             )
-            self.generator.mapping.w_shift.copy_(shifted.generator.mapping.w_shift)
-            if "w_shift" in self.average:
-                self.average["w_shift"].copy_(self.generator.mapping.w_shift)
+            self.generator.mapping.load_state_dict(shifted.generator.mapping.state_dict())
+            for (name, parameter), original in zip(self.moving.items(), self._originals):
+                self.average[name].copy_(parameter)
+                original.copy_(parameter)
         return {}
 
     def _update_discriminator(self, name: str, draw: torch.Generator) -> dict[str, Tensor]:

@@ -63,6 +63,13 @@ class FinetuneConfig(BaseModel):
         "auto", description="bfloat16 is faster where the hardware has it; auto uses it there."
     )
     compile: bool = Field(False, description="Compile the discriminators (needs a C++ compiler on a CPU).")
+    # New options go here, and into nodes.training.ADDED_LATER: saved workflows know a node's values by their order.
+    warm_spread: float = Field(
+        0.7,
+        gt=0,
+        le=1,
+        description="What the warm start leaves of the spread of w: less is nearer to the sketches and less varied.",
+    )
     seed: int = Field(0, ge=0, le=2**63 - 1, description="Seed of every random draw.")
 
     @classmethod

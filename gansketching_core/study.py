@@ -40,7 +40,7 @@ class Method:
     """One row of the tables.
 
     preset, options: of a fine-tuning. shift: a mean shift in w instead, by "drawings" or "features", `strength` times
-    as far (None: as far as the preset's warm start). sketches: how many; human: Quick, Draw! ones.
+    as far (None: the preset's warm start, with its spread). sketches: how many; human: Quick, Draw! ones.
     """
 
     title: str
@@ -70,6 +70,7 @@ METHODS: dict[str, Method] = {
     "human-5": Method("5 Quick, Draw! sketches", "sketches", preset="fast", sketches=5, human=True),
     "human-1": Method("1 Quick, Draw! sketch", "sketches", preset="fast", sketches=1, human=True),
     "cold": Method("without the warm start", "ablations", preset="fast", options={"warm_start": 0.0}),
+    "wide": Method("warm start with the whole spread of w", "ablations", preset="fast", options={"warm_spread": 1.0}),
     "warm-only": Method("the warm start alone", "ablations", shift="drawings", strength=None),
     "no-image-term": Method("no regularisation", "ablations", preset="fast", options={"regularisation": "none"}),
     "weights": Method("regularisation by weights", "ablations", preset="fast", options={"regularisation": "weights"}),
@@ -223,9 +224,12 @@ class Study:
             return self.model, 0, 0.0
         if method.shift:
             options = {"distance": self._by_features} if method.shift == "features" else {}
-            strength = FinetuneConfig().warm_start if method.strength is None else method.strength
+            if method.strength is None:
+                options |= {"strength": FinetuneConfig().warm_start, "spread": FinetuneConfig().warm_spread}
+            else:
+                options["strength"] = method.strength
             started = time.perf_counter()
-            model = shift_towards(self.model, drawings, self.sketcher, strength=strength, seed=cell.seed, **options)
+            model = shift_towards(self.model, drawings, self.sketcher, seed=cell.seed, **options)
             return model, 0, time.perf_counter() - started
         config = FinetuneConfig.preset(method.preset, **{**method.options, **self.changes}, seed=cell.seed)
         photos = self._regularising() if config.regularisation == "images" else None

@@ -111,6 +111,7 @@ class WShift:
         pool = "Random samples to look among."
         nearest = "How many of them, the nearest to the sketches, are averaged."
         strength = "1: to the average of the nearest. More goes beyond, 0 changes nothing."
+        spread = "Below 1 the samples also move together: nearer to the sketches, less varied. 0.5 is a good choice."
         return {
             "required": {
                 "model": (MODEL, {"tooltip": "The generator to start from. It is not changed."}),
@@ -120,12 +121,15 @@ class WShift:
                 "pool": ("INT", {"default": 512, "min": 1, "max": 100_000, "tooltip": pool}),
                 "nearest": ("INT", {"default": 16, "min": 1, "max": 1024, "tooltip": nearest}),
                 "strength": weight(1.0, 5.0, strength),
-            }
+            },
+            "optional": {
+                "spread": ("FLOAT", {"default": 1.0, "min": 0.05, "max": 1.0, "step": 0.05, "tooltip": spread})
+            },
         }
 
-    def shift(self, model, sketches, photosketch, seed, pool, nearest, strength):
+    def shift(self, model, sketches, photosketch, seed, pool, nearest, strength, spread=1.0):
         progress = host.Progress(pool)
-        options = {"pool": pool, "nearest": nearest, "strength": strength, "seed": seed}
+        options = {"pool": pool, "nearest": nearest, "strength": strength, "spread": spread, "seed": seed}
         with host.training_mode(), host.borrowed_device(1) as device:
             base, network = host.model_on_device(model, device), host.on_device(photosketch, device)
             drawings = sketches_for(base, sketches.clone(), network)

@@ -17,6 +17,7 @@ from ..gansketching_core.stylegan2 import GanModel
 from . import host, library, live, pictures, widgets
 from .sampling import batch_size
 
+ADDED_LATER = ("warm_spread",)  # options that saved workflows may lack
 PREVIEW_COUNT, PREVIEW_COLUMNS = 8, 4  # samples shown before and after
 PREVIEW_SEED = 0
 PREVIEW_EVERY = 1.5  # seconds between live previews, at least
@@ -38,7 +39,9 @@ class FineTuneOptions:
         presets = {name: FinetuneConfig.preset(name) for name in PRESETS}
         tooltip = "fast: a good result in a few hundred steps. paper: the settings of the publication, days on a CPU."
         choice = (list(presets), {"default": "fast", "tooltip": tooltip})
-        return {"required": {"preset": choice, **widgets.overrides(presets, skip=["seed"])}}
+        options = widgets.overrides(presets, skip=["seed"])
+        later = {name: options.pop(name) for name in ADDED_LATER}
+        return {"required": {"preset": choice, **options}, "optional": later}
 
     @classmethod
     def VALIDATE_INPUTS(cls, augmentation):

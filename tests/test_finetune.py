@@ -228,14 +228,26 @@ def test_warm_start_shifts_w_towards_the_sketches():
     model = tiny_model()
     cold, _ = trained(quick(warm_start=0), model, steps=1)
     assert not cold.result().generator.mapping.w_shift.any()
-    half, reports = trained(quick(warm_start=0.5), model, steps=2)
-    whole, _ = trained(quick(warm_start=1.0), model, steps=1)
+    half, reports = trained(quick(warm_start=0.5, warm_spread=1.0), model, steps=2)
+    whole, _ = trained(quick(warm_start=1.0, warm_spread=1.0), model, steps=1)
     shift = shift_towards(model, some_sketches(), LineExtractor(), pool=512, nearest=16, batch=4)
     torch.testing.assert_close(whole.generator.mapping.w_shift, shift.generator.mapping.w_shift)
     torch.testing.assert_close(half.generator.mapping.w_shift * 2, whole.generator.mapping.w_shift)
     assert "warm start" in reports[0].timings and "warm start" not in reports[1].timings
     assert torch.equal(half.result().generator.mapping.w_shift, half.generator.mapping.w_shift)
     assert torch.equal(half.original_mapping.w_shift, torch.zeros(8))  # the image term still looks at the original
+
+
+def test_the_warm_start_draws_w_together():
+    model, z = tiny_model(), torch.randn(64, 8, generator=torch.Generator().manual_seed(3))
+    finetuner = SketchFinetuner(model, some_sketches(), LineExtractor(), quick(warm_start=1.0, warm_spread=0.4))
+    finetuner._warm_start(torch.Generator())
+    before, after = model.generator.mapping(z), finetuner.generator.mapping(z)
+    torch.testing.assert_close(after - after.mean(0), 0.4 * (before - before.mean(0)), rtol=1e-3, atol=1e-5)
+    torch.testing.assert_close(finetuner.result().generator.mapping(z), after)  # the average starts there too
+    alone, _ = trained(quick(moves="w_shift", warm_start=1.0, warm_spread=0.4), model, steps=1)
+    moved = alone.result().generator.mapping(z) - before
+    torch.testing.assert_close(moved, moved[:1].expand_as(moved), rtol=1e-4, atol=1e-5)  # a shift and nothing else
 
 
 def test_resuming_after_a_warm_start_is_exact():

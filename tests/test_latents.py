@@ -303,5 +303,11 @@ def test_w_shift_moves_samples_towards_the_sketch(model):
     torch.testing.assert_close(moved.w_mean - model.w_mean, moved.generator.mapping.w_shift, rtol=1e-4, atol=1e-6)
     still = shift_towards(model, sketch, darkness, pool=64, nearest=4, strength=0.0)
     assert render(still, z).equal(render(model, z))
+    near = shift_towards(model, sketch, darkness, pool=64, nearest=4, seed=1, spread=0.25)
+    apart, together = (to_w(m, z).data - m.w_mean for m in (moved, near))
+    torch.testing.assert_close(together, 0.25 * apart, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(near.w_mean, moved.w_mean)
+    with pytest.raises(ValueError, match="spread is 0"):
+        shift_towards(model, sketch, darkness, pool=64, nearest=4, spread=0)
     with pytest.raises(ValueError, match="nearest is 65"):
         shift_towards(model, sketch, darkness, pool=64, nearest=65)
