@@ -16,6 +16,7 @@ from . import checkpoints, images, latents
 from .cli_flags import add_flags, build, read_flags
 from .cli_interrupt import interruptible
 from .cli_models import add_device, device_of, load_generator
+from .features import EfficientNetLite1
 from .finetune import PRESETS, FinetuneConfig
 from .pretrain import PretrainConfig, Pretrainer
 from .pretrain_sketcher import SketcherConfig, train_sketcher
@@ -64,6 +65,8 @@ def pretrain(parser: ArgumentParser, argv: list[str]) -> None:
     args = parser.parse_args(argv)
 
     config = build(PretrainConfig, **read_flags(args, PretrainConfig))
+    if config.feature_weight:
+        EfficientNetLite1.check()
     if args.output.suffix != ".safetensors":
         raise ValueError(f"--output {args.output}: models are written as .safetensors")
     names = images.image_names(args.pictures)
