@@ -22,8 +22,11 @@ from torch import Tensor, nn
 from . import draws
 from .augment import augment, parse_policy
 from .finetune_config import PRESETS, FinetuneConfig
+from .fir import full_precision
 from .latents import shift_towards
+from .lines import Lines
 from .losses import fake_loss, generator_loss, r1_penalty, real_loss, weight_penalty
+from .metrics import chamfer
 from .stylegan2 import Discriminator, EqualConv, GanModel, Generator, StyledConv
 
 __all__ = ["PRESETS", "FinetuneConfig", "SketchFinetuner", "StepReport"]
@@ -100,6 +103,7 @@ class SketchFinetuner:
     def _build(self, sketches: Tensor, photosketch: nn.Module, images) -> None:
         config, model, device = self.config, self.model, self.device
         self.sketches, self.images = sketches.detach().clone().float().to(device), images
+        self._lines: list[Lines] = []
         self.photosketch = copy.deepcopy(photosketch).to(device).eval().requires_grad_(False)
         if hasattr(self.photosketch, "batch_statistics"):
             self.photosketch.batch_statistics = config.batch_statistics
@@ -243,6 +247,10 @@ class SketchFinetuner:
             _trainable(self._discriminators[name], True)
             losses[f"G {name}"] = loss.detach()
             self.poll()
+        if self.config.line_weight:
+            loss = self._line_distance(leaves["sketch"])
+            (loss * self.config.line_weight).backward()
+            losses["lines"] = loss.detach()
         torch.autograd.backward([outputs[name] for name in leaves], [leaf.grad for leaf in leaves.values()])
         if self.regularisation == "weights":
             penalty = weight_penalty(list(self.moving.values()), self._originals)
@@ -253,6 +261,14 @@ class SketchFinetuner:
         return losses
 
     # ------------------------------------------------------------------------------------------------- parts of a step
+
+    def _line_distance(self, drawings: Tensor) -> Tensor:
+        """Mean distance, in image sides, of drawings [B,1,R,R] to the sketch that each is nearest to."""
+        if not self._lines:
+            self._lines = [Lines(sketch) for sketch in self.sketches]
+        nearest = chamfer(drawings.detach().float(), self.sketches).argmin(dim=1).tolist()
+        with full_precision(drawings):
+            return torch.stack([self._lines[k].distance(one.float()) for k, one in zip(nearest, drawings)]).mean()
 
     def _weight(self, name: str) -> float:
         return self.config.image_weight if name == "image" else 1.0

@@ -70,6 +70,12 @@ class FinetuneConfig(BaseModel):
         le=1,
         description="What the warm start leaves of the spread of w: less is nearer to the sketches and less varied.",
     )
+    line_weight: float = Field(
+        300.0,
+        ge=0,
+        le=1e4,
+        description="Weight of the distance from each image's drawing to the sketch it is nearest to; 0: D_Y alone.",
+    )
     seed: int = Field(0, ge=0, le=2**63 - 1, description="Seed of every random draw.")
 
     @classmethod
@@ -91,6 +97,7 @@ PRESETS: dict[str, dict] = {
         "r1_every": 16,
         "batch": 4,
         "warm_start": 0.0,
+        "line_weight": 0.0,
         "match_strokes": False,
         "batch_statistics": True,
         "ema": 0.0,

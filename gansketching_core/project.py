@@ -15,12 +15,12 @@ from typing import Literal
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
 from .descent import Descent, DescentConfig, in_space, pool, spread
 from .latents import Latents, render, sample_z
+from .lines import Lines
 from .metrics import chamfer, psnr
 from .stylegan2 import GanModel
 
@@ -375,27 +375,3 @@ class SketchSearch:
         loss = torch.stack([self.lines[aim].distance(drawing) for aim, drawing in zip(aims, drawings)])
         measured = [chamfer(one[None].detach(), self.sketches[aim : aim + 1])[0, 0] for aim, one in zip(aims, drawings)]
         return loss, torch.stack(measured).to(loss)
-
-
-class Lines:
-    """A sketch [1,H,W], and a differentiable Chamfer distance of drawings to it, at 64 px or less.
-
-    Exact from the drawing's ink to the sketch; from the sketch to the drawing an average over all ink, weighted by
-    exp(-distance / softness), in place of the nearest.
-    """
-
-    def __init__(self, sketch: Tensor, *, side: int = 64, softness: float = 0.03):
-        self.side = min(side, sketch.shape[-1])
-        line = F.adaptive_max_pool2d((sketch < 0).to(sketch), self.side).flatten().bool()
-        at = (torch.arange(self.side, device=sketch.device, dtype=sketch.dtype) + 0.5) / self.side
-        points = torch.cartesian_prod(at, at)  # [P,2]
-        self.apart = torch.cdist(points[line], points)  # [Q,P]
-        self.nearest = self.apart.min(dim=0).values  # [P]
-        self.weight = torch.exp(-self.apart / softness)
-
-    def distance(self, drawing: Tensor) -> Tensor:
-        """drawing [1,H,W] in -1..1 -> a number in image sides."""
-        ink = F.adaptive_avg_pool2d(((1 - drawing) / 2).square(), self.side).flatten() + 1e-8
-        there = (ink * self.nearest).sum() / ink.sum()
-        back = ((self.weight * self.apart) @ ink) / (self.weight @ ink)
-        return (there + back.mean()) / 2

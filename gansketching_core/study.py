@@ -70,6 +70,7 @@ METHODS: dict[str, Method] = {
     "human-5": Method("5 Quick, Draw! sketches", "sketches", preset="fast", sketches=5, human=True),
     "human-1": Method("1 Quick, Draw! sketch", "sketches", preset="fast", sketches=1, human=True),
     "cold": Method("without the warm start", "ablations", preset="fast", options={"warm_start": 0.0}),
+    "no-lines": Method("without the distance of lines", "ablations", preset="fast", options={"line_weight": 0.0}),
     "wide": Method("warm start with the whole spread of w", "ablations", preset="fast", options={"warm_spread": 1.0}),
     "warm-only": Method("the warm start alone", "ablations", shift="drawings", strength=None),
     "no-image-term": Method("no regularisation", "ablations", preset="fast", options={"regularisation": "none"}),

@@ -17,7 +17,7 @@ from ..gansketching_core.stylegan2 import GanModel
 from . import host, library, live, pictures, widgets
 from .sampling import batch_size
 
-ADDED_LATER = ("warm_spread",)  # options that saved workflows may lack
+ADDED_LATER = ("warm_spread", "line_weight")  # options that saved workflows may lack
 PREVIEW_COUNT, PREVIEW_COLUMNS = 8, 4  # samples shown before and after
 PREVIEW_SEED = 0
 PREVIEW_EVERY = 1.5  # seconds between live previews, at least
