@@ -7,8 +7,8 @@ import torch
 
 from gansketching_core.descent import noise_penalty
 from gansketching_core.latents import render, sample_z, to_w
-from gansketching_core.metrics import chamfer
 from gansketching_core.lines import Lines
+from gansketching_core.metrics import chamfer
 from gansketching_core.project import ProjectConfig, Projector, SketchSearch, SketchSearchConfig
 from gansketching_core.stylegan2 import Discriminator, GanConfig, GanModel, Generator
 
