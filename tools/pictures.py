@@ -42,13 +42,25 @@ def write(picture: Image.Image, path: Path, width: int = WIDE) -> None:
 # --------------------------------------------------------------------------------------------------------- workflows
 
 
-def run(name: str, work: Path) -> dict[str, Path]:
-    """The workflow's pictures by the name they are saved under."""
+def run(name: str, work: Path) -> dict[str, list[Path]]:
+    """The workflow's pictures by the name they are saved under; a batch has several."""
     output = work / name
     if not output.is_dir():
         command = [sys.executable, "-m", "gansketching_core.cli", "run", name, "--output-dir", str(output)]
         subprocess.run(command, cwd=ROOT, check=True)
-    return {path.name.rsplit("_0", 1)[0]: path for path in sorted((output / "gansketching").glob("*.*p*"))}
+    found: dict[str, list[Path]] = {}
+    for path in sorted((output / "gansketching").iterdir()):
+        if path.suffix in (".png", ".webp"):
+            found.setdefault(path.name.rsplit("_0", 1)[0], []).append(path)
+    return found
+
+
+def below_each_other(paths: list[Path]) -> Image.Image:
+    parts = [Image.open(path).convert("RGB") for path in paths]
+    sheet = Image.new("RGB", (max(p.width for p in parts), sum(p.height for p in parts)), "white")
+    for k, part in enumerate(parts):
+        sheet.paste(part, (0, sum(p.height for p in parts[:k])))
+    return sheet
 
 
 def frames(path: Path, count: int, columns: int) -> Image.Image:
@@ -84,16 +96,16 @@ def workflow_pictures(work: Path) -> None:
         "style_mixing": "style_mixing",
     }
     for name, saved in stills.items():
-        with Image.open(run(name, work)[saved]) as picture:
-            thumbnail(picture, ROOT / "workflows" / f"{name}.jpg")
-            if name in ("sketch_your_own_gan", "photo_editing"):
-                picture.save(ROOT / "docs" / f"{name}.png", optimize=True)
-            if name == "sketch_your_own_gan":
-                write(picture, HELP / "customised.jpg")
-            if name == "sketch_to_image":
-                write(picture, HELP / "found.jpg")
+        picture = below_each_other(run(name, work)[saved])
+        thumbnail(picture, ROOT / "workflows" / f"{name}.jpg")
+        if name in ("sketch_your_own_gan", "photo_editing"):
+            picture.save(ROOT / "docs" / f"{name}.png", optimize=True)
+        if name == "sketch_your_own_gan":
+            write(picture, HELP / "customised.jpg")
+        if name == "sketch_to_image":
+            write(picture, HELP / "found.jpg")
     for name in ("latent_walk", "model_interpolation"):
-        film = run(name, work)[name]
+        (film,) = run(name, work)[name]
         thumbnail(frames(film, 6, 3), ROOT / "workflows" / f"{name}.jpg")
 
 
