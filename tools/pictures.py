@@ -145,7 +145,7 @@ def help_pictures(work: Path) -> None:
     save("sketches", [("16 of the bundled bananas", core.to_comfy(core.prepare_sketches(bananas[:16], 128)))], 8)
     messy = torch.full((480, 640, 1), 0.75)  # small, off the middle, grey on grey
     messy[40:296, 340:596] = 0.25 + 0.5 * bananas[1].mean(dim=2, keepdim=True)[:256, :256]
-    tidy = core.to_comfy(core.prepare_sketches([messy], 256))
+    tidy = core.to_comfy(core.prepare_sketches([messy], 256, core.SketchConfig(crop=True)))
     save("prepare", [("as photographed", messy[None]), ("prepared", tidy)], 1, across=True)
 
     sketches = core.sketches_for(model, bananas, sketcher)
