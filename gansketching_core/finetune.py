@@ -29,6 +29,8 @@ from .losses import fake_loss, generator_loss, r1_penalty, real_loss, weight_pen
 from .metrics import chamfer
 from .stylegan2 import Discriminator, EqualConv, GanModel, Generator, StyledConv
 
+LINE_SIDE, LINES_KEPT = 64, 64  # px at which lines are compared; sketches whose distances are kept
+
 __all__ = ["PRESETS", "FinetuneConfig", "SketchFinetuner", "StepReport"]
 
 
@@ -103,7 +105,7 @@ class SketchFinetuner:
     def _build(self, sketches: Tensor, photosketch: nn.Module, images) -> None:
         config, model, device = self.config, self.model, self.device
         self.sketches, self.images = sketches.detach().clone().float().to(device), images
-        self._lines: list[Lines] = []
+        self._lines: dict[int, Lines] = {}
         self.photosketch = copy.deepcopy(photosketch).to(device).eval().requires_grad_(False)
         if hasattr(self.photosketch, "batch_statistics"):
             self.photosketch.batch_statistics = config.batch_statistics
@@ -264,11 +266,19 @@ class SketchFinetuner:
 
     def _line_distance(self, drawings: Tensor) -> Tensor:
         """Mean distance, in image sides, of drawings [B,1,R,R] to the sketch that each is nearest to."""
-        if not self._lines:
-            self._lines = [Lines(sketch) for sketch in self.sketches]
-        nearest = chamfer(drawings.detach().float(), self.sketches).argmin(dim=1).tolist()
+        side = min(LINE_SIDE, drawings.shape[-1])
+        small = [-F.adaptive_max_pool2d(-x, side) for x in (drawings.detach().float(), self.sketches)]  # keeps lines
+        nearest = chamfer(*small).argmin(dim=1).tolist()
         with full_precision(drawings):
-            return torch.stack([self._lines[k].distance(one.float()) for k, one in zip(nearest, drawings)]).mean()
+            return torch.stack([self._line(k).distance(one.float()) for k, one in zip(nearest, drawings)]).mean()
+
+    def _line(self, index: int) -> Lines:
+        """The sketch of this number as a loss; the latest are kept, which take some 10 MB each."""
+        if index not in self._lines:
+            if len(self._lines) >= LINES_KEPT:
+                self._lines.pop(next(iter(self._lines)))
+            self._lines[index] = Lines(self.sketches[index], side=LINE_SIDE)
+        return self._lines[index]
 
     def _weight(self, name: str) -> float:
         return self.config.image_weight if name == "image" else 1.0

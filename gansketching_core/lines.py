@@ -16,7 +16,8 @@ class Lines:
 
     def __init__(self, sketch: Tensor, *, side: int = 64, softness: float = 0.03):
         self.side = min(side, sketch.shape[-1])
-        line = F.adaptive_max_pool2d((sketch < 0).to(sketch), self.side).flatten().bool()
+        ink = sketch < max(0.0, float(sketch.min()) + 1e-6)  # of a faint sketch, what is darkest
+        line = F.adaptive_max_pool2d(ink.to(sketch), self.side).flatten().bool()
         at = (torch.arange(self.side, device=sketch.device, dtype=sketch.dtype) + 0.5) / self.side
         points = torch.cartesian_prod(at, at)  # [P,2]
         self.apart = torch.cdist(points[line], points)  # [Q,P]

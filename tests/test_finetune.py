@@ -122,6 +122,18 @@ def test_the_distance_of_lines_pulls_every_image_to_the_sketch_it_is_nearest_to(
     assert float(finetuner._line_distance(drawings)) == pytest.approx(sum(nearest) / 6, rel=1e-4)
 
 
+def test_the_distance_of_lines_takes_any_number_of_sketches_also_faint_ones(monkeypatch):
+    monkeypatch.setattr("gansketching_core.finetune.LINES_KEPT", 2)
+    sketches = torch.cat([some_sketches(), some_sketches().roll(4, dims=2)])
+    finetuner = SketchFinetuner(tiny_model(), sketches, LineExtractor(), quick())
+    assert float(finetuner._line_distance(sketches)) == pytest.approx(
+        sum(float(Lines(one).distance(one)) for one in sketches) / 6, rel=1e-4
+    )
+    assert len(finetuner._lines) == 2
+    faint = 0.6 + 0.4 * some_sketches(1)  # nowhere darker than the threshold of ink
+    assert math.isfinite(SketchFinetuner(tiny_model(), faint, LineExtractor(), quick()).step().losses["lines"])
+
+
 def test_options_change_the_run():
     base, _ = trained(quick())
     for change in (
