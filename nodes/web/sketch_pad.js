@@ -1,6 +1,7 @@
 // The widget of the Sketch Pad node. The editor itself, sketch_pad/editor.js, knows nothing of ComfyUI.
 
 import { app } from '../../scripts/app.js'
+import { showOwn } from './own_elements.js'
 import { SketchEditor } from './sketch_pad/editor.js'
 
 const SMALLEST = [360, 430] // of the pad, in pixels of the graph
@@ -21,6 +22,7 @@ function makePad(node, inputName, inputData) {
     getMinHeight: () => SMALLEST[1],
     hideOnZoom: false
   })
+  showOwn(node, element)
   passOn(element)
   showReferencesOfRuns(node, editor)
   return { widget, minWidth: SMALLEST[0], minHeight: SMALLEST[1] }

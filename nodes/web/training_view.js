@@ -2,6 +2,7 @@
 
 import { app } from '../../scripts/app.js'
 import { api } from '../../scripts/api.js'
+import { showOwn } from './own_elements.js'
 import { TrainingView } from './training_view/view.js'
 
 const NODE = 'GANSketching_FineTuneMapping'
@@ -30,6 +31,7 @@ function addView(node) {
   })
   widget.serialize = false
   views.set(node, view)
+  showOwn(node, element)
 }
 
 function show(message) {
