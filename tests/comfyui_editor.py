@@ -84,6 +84,23 @@ class Editor:
         self.page.evaluate("() => app.graph.clear()")
         self.page.wait_for_timeout(300)
         self.page.evaluate("async (graph) => { await app.loadGraphData(graph) }", graph)
+        self.fit()
+
+    def choose(self, template: str) -> None:
+        """Open a template as a user does, with the mouse in the browser of templates."""
+        self.page.evaluate("() => app.graph.clear()")
+        self.page.evaluate("() => app.extensionManager.command.execute('Comfy.BrowseTemplates')")
+        self.page.get_by_text(PACK, exact=True).first.click()
+        card = self.page.get_by_test_id(f"template-workflow-{template}")
+        card.locator("img").first.wait_for()
+        self.page.wait_for_timeout(1000)
+        self.photograph("templates")
+        card.click()
+        self.page.wait_for_function("app.graph._nodes.length > 0")
+        self.fit()
+
+    def fit(self) -> None:
+        """Show the whole graph."""
         boxes = self.page.evaluate(BOXES)
         around = [min(b["x"] for b in boxes) - 20, min(b["y"] for b in boxes) - 60]
         around += [max(b["x"] + b["width"] for b in boxes), max(b["y"] + b["height"] for b in boxes)]

@@ -52,9 +52,9 @@ def test_the_templates_are_offered_with_thumbnails(server):
 
 
 def test_draw_run_watch_and_stop(editor):
-    """The first template, as a newcomer uses it: an own drawing, previews in the node, Stop and keep, samples."""
+    """As a newcomer: the first template, chosen with the mouse, an own drawing, previews, Stop and keep, samples."""
     page = editor.page
-    editor.open("draw_your_own_gan")
+    editor.choose("draw_your_own_gan")
     page.locator(".surface").wait_for()
     pad = Pad(page)
     before = page.evaluate("app.graph._nodes.find(({ type }) => type.endsWith('SketchPad')).widgets[0].value")
