@@ -191,7 +191,7 @@ class SketchFinetuner:
         return [*phases, ("G", self._update_generator)]
 
     def _warm_start(self, _draw: torch.Generator) -> dict[str, Tensor]:
-        """Move all w towards the samples, of a few hundred, whose drawings are nearest to the sketches."""
+        """Move all w towards the samples, of a few hundred, whose drawings are nearest to each sketch."""
         small = self.model.config.resolution <= 128
         with torch.no_grad():
             shifted = shift_towards(
@@ -200,6 +200,7 @@ class SketchFinetuner:
                 self._draw,
                 pool=512 if small else 128,
                 nearest=16 if small else 8,
+                per_sketch=True,
                 strength=self.config.warm_start,
                 spread=self.config.warm_spread if self.config.moves == "mapping" else 1.0,
                 seed=self.config.seed,

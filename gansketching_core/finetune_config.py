@@ -47,10 +47,10 @@ class FinetuneConfig(BaseModel):
         1.0, description="Size at which the sketcher draws, relative to the image; 0.25 for 1024 px models."
     )
     warm_start: float = Field(
-        1.0,
+        1.5,
         ge=0,
         le=2,
-        description="Before the first step, shift all w this far towards samples that look like the sketches; 0: not.",
+        description="Before the first step, shift all w this far towards the samples nearest to each sketch; 0: not.",
     )
     match_strokes: bool = Field(
         True, description="Redraw the sketches with strokes as wide as the sketcher's, so that only shapes differ."

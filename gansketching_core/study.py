@@ -226,7 +226,8 @@ class Study:
         if method.shift:
             options = {"distance": self._by_features} if method.shift == "features" else {}
             if method.strength is None:
-                options |= {"strength": FinetuneConfig().warm_start, "spread": FinetuneConfig().warm_spread}
+                preset = FinetuneConfig()
+                options |= {"strength": preset.warm_start, "spread": preset.warm_spread, "per_sketch": True}
             else:
                 options["strength"] = method.strength
             started = time.perf_counter()

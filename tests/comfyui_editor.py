@@ -130,7 +130,7 @@ class Editor:
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["classic", "vue"])
-def editor(request, server, browser):  # noqa: F811
+def editor(request, server, browser):
     page = browser.new_page(viewport={"width": 1900, "height": 1000})
     editor = Editor(page, server, request.param)
     if editor.vue and not editor.draws_notes():

@@ -261,7 +261,7 @@ def test_warm_start_shifts_w_towards_the_sketches():
     assert not cold.result().generator.mapping.w_shift.any()
     half, reports = trained(quick(warm_start=0.5, warm_spread=1.0), model, steps=2)
     whole, _ = trained(quick(warm_start=1.0, warm_spread=1.0), model, steps=1)
-    shift = shift_towards(model, some_sketches(), LineExtractor(), pool=512, nearest=16, batch=4)
+    shift = shift_towards(model, some_sketches(), LineExtractor(), pool=512, nearest=16, per_sketch=True, batch=4)
     torch.testing.assert_close(whole.generator.mapping.w_shift, shift.generator.mapping.w_shift)
     torch.testing.assert_close(half.generator.mapping.w_shift * 2, whole.generator.mapping.w_shift)
     assert "warm start" in reports[0].timings and "warm start" not in reports[1].timings

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from comfyui_editor import browser, editor, needs_editor, server  # noqa: F401, some are fixtures
+from comfyui_editor import browser, editor, needs_editor, server
 
 pytestmark = needs_editor
 BUILD = """() => {
@@ -17,7 +17,8 @@ BUILD = """() => {
 BUTTON = "app.graph._nodes[0].widgets.find(({ type }) => type === 'button')"
 PLACE = f"""() => {{
     const node = app.graph._nodes[0], button = {BUTTON}
-    const [x, y] = app.canvas.ds.convertOffsetToCanvas([node.pos[0] + node.size[0] / 2, node.pos[1] + button.last_y + 10])
+    const middle = [node.pos[0] + node.size[0] / 2, node.pos[1] + button.last_y + 10]
+    const [x, y] = app.canvas.ds.convertOffsetToCanvas(middle)
     const {{ left, top }} = app.canvas.canvas.getBoundingClientRect()
     return [x + left, y + top]
 }}"""

@@ -311,3 +311,19 @@ def test_w_shift_moves_samples_towards_the_sketch(model):
         shift_towards(model, sketch, darkness, pool=64, nearest=4, spread=0)
     with pytest.raises(ValueError, match="nearest is 65"):
         shift_towards(model, sketch, darkness, pool=64, nearest=65)
+
+
+def test_each_sketch_counts_where_that_is_asked_for(model):
+    """Two sketches; all samples are nearer to the first: only `per_sketch` looks for those nearest to the second."""
+    z, lines = sample_z(model, 32, seed=1), torch.ones(2, 1, 32, 32)
+    w = to_w(model, z).data
+    distances = torch.stack([torch.arange(32.0), torch.arange(100.0, 68.0, -1)], dim=1)
+    options = {"pool": 32, "nearest": 4, "seed": 1, "distance": lambda *_: distances}
+    easiest = shift_towards(model, lines, darkness, **options)
+    torch.testing.assert_close(easiest.w_mean, w[:4].mean(dim=0))
+    both = shift_towards(model, lines, darkness, per_sketch=True, **options)
+    torch.testing.assert_close(both.w_mean, w[[0, 1, 30, 31]].mean(dim=0))
+    one = shift_towards(
+        model, lines[:1], darkness, per_sketch=True, **options | {"distance": lambda *_: distances[:, :1]}
+    )
+    torch.testing.assert_close(one.w_mean, easiest.w_mean)

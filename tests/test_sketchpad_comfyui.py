@@ -1,11 +1,11 @@
-"""The Sketch Pad in a real ComfyUI's editor, through all that users do to a graph. Needs what comfyui_editor.py says."""
+"""The Sketch Pad in a real ComfyUI's editor, in all that users do to a graph. Needs what comfyui_editor.py says."""
 
 from __future__ import annotations
 
 import json
 
 import pytest
-from comfyui_editor import Pad, browser, editor, needs_editor, server  # noqa: F401, some are fixtures
+from comfyui_editor import Pad, browser, editor, needs_editor, server
 
 pytestmark = needs_editor
 BUILD = """() => {
