@@ -121,6 +121,18 @@ def test_a_drawing_is_saved_loaded_copied_and_run(drawn):
     assert sorted(len(shown["images"]) for shown in outputs.values() if "images" in shown) == [2]
 
 
+def test_another_workflow_brings_its_own_drawing(drawn):
+    drawn.pad.draw(*LINE)
+    other = drawn.page.evaluate("JSON.stringify(app.graph.serialize())")
+    drawn.pad.draw(*CROSS)
+    drawn.page.evaluate(LOAD, other)  # with a pad of the same id
+    drawn.look()
+    assert drawn.strokes() == [1]
+    drawn.pad.draw(*CROSS)
+    drawn.pad.draw(*CROSS)
+    assert drawn.strokes() == [3]
+
+
 def test_a_drawing_survives_a_reload_of_the_page(drawn):
     drawn.pad.draw(*LINE)
     (value,) = drawn.values
