@@ -40,7 +40,8 @@ class Method:
     """One row of the tables.
 
     preset, options: of a fine-tuning. shift: a mean shift in w instead, by "drawings" or "features", `strength` times
-    as far (None: the preset's warm start, with its spread). sketches: how many; human: Quick, Draw! ones.
+    as far (None: the preset's warm start, with its spread). sketches: how many; human: Quick, Draw! ones. photos: no
+    model at all but training photos of the class, to show what the metrics say of pictures that are right.
     """
 
     title: str
@@ -51,6 +52,7 @@ class Method:
     strength: float | None = 1.0
     sketches: int = SKETCHES
     human: bool = False
+    photos: bool = False
 
 
 METHODS: dict[str, Method] = {
@@ -59,6 +61,7 @@ METHODS: dict[str, Method] = {
     "shift-features": Method("mean shift in w, by features of drawings", shift="features"),
     "w-shift": Method("trained shift of w", preset="fast", options={"moves": "w_shift", "warm_start": 0.0}),
     "fast": Method("full method, preset fast", preset="fast"),
+    "photos": Method("training photos of the class", photos=True),
     "paper": Method(
         f"full method, preset paper, {PAPER_STEPS:,} steps",
         "paper",
@@ -181,10 +184,15 @@ class Study:
         """The numbers of a cell, measured or kept, with the extractor and the method's title."""
         if found := self.kept(cell):
             return found
-        model, steps, seconds = self._customised(cell)
-        images, features, distances = self._sampled(model, cell)
-        real = self._real_features(cell)
-        base = self._once(("distances", cell.target, cell.seed), lambda: self._sampled(self.model, cell)[2])
+        if METHODS[cell.method].photos:
+            steps, seconds, images = 0, 0.0, self._photos(cell)
+        else:
+            model, steps, seconds = self._customised(cell)
+            images = self._samples(model, cell)
+        features, real = extract(self.extractor, images, on_batch=lambda _: self.poll()), self._real_features(cell)
+        distances = self._distances(images, cell)
+        key = ("distances", cell.target, cell.seed)
+        original = self._once(key, lambda: self._distances(self._samples(self.model, cell), cell))
         kid, _ = kernel_distance(real, features, subsets=50, subset_size=min(200, self.samples // 2))
         precision, recall = precision_recall(real, features)
         result = {
@@ -197,7 +205,7 @@ class Study:
             "precision": precision,
             "recall": recall,
             "distance": float(distances.median()),
-            "beats": float((distances < base.median()).double().mean()),
+            "beats": float((distances < original.median()).double().mean()),
             "steps": steps,
             "seconds": seconds,
         }
@@ -206,13 +214,14 @@ class Study:
         atomic_write(path, lambda temporary: temporary.write_text(json.dumps(result, indent=1)))
         return result
 
-    def _sampled(self, model: GanModel, cell: Cell) -> tuple[Tensor, Tensor, Tensor]:
-        """Images [N,3,R,R] of the seed's latents, their features, and the distances to the class's line drawings."""
+    def _samples(self, model: GanModel, cell: Cell) -> Tensor:
+        """Images [N,3,R,R] of the seed's latents."""
         latents = sample_z(self.model, self.samples, 10_000 + cell.seed)
-        images = render(model, latents, batch=16, on_batch=lambda *_: self.poll()).clamp(-1, 1)
-        features = extract(self.extractor, images, on_batch=lambda _: self.poll())
-        drawings = self._drawn(images)
-        return images, features, chamfer(drawings, self.drawings(cell.target, cell.seed)).amin(dim=1)
+        return render(model, latents, batch=16, on_batch=lambda *_: self.poll()).clamp(-1, 1)
+
+    def _distances(self, images: Tensor, cell: Cell) -> Tensor:
+        """From images to the nearest of the class's line drawings: [N]."""
+        return chamfer(self._drawn(images), self.drawings(cell.target, cell.seed)).amin(dim=1)
 
     @torch.no_grad()
     def _drawn(self, images: Tensor) -> Tensor:
@@ -258,6 +267,11 @@ class Study:
             known = sorted({kind_of(name) for name in names})
             raise ValueError(f'there are no photos of "{target}" in {self.photos}; there are {", ".join(known)}')
         return ImageSet(self.photos, 2 * self.placing.resolution, names=chosen).data
+
+    def _photos(self, cell: Cell) -> Tensor:
+        """As many training photos as samples, each placed anew: [N,3,R,R] in -1..1."""
+        pictures, draw = self._pictures(self._train, cell.target), draws.generator(4, cell.seed)
+        return placed(pictures[torch.randint(len(pictures), (self.samples,), generator=draw)], self.placing, draw)
 
     def check(self, targets: Sequence[str]) -> None:
         """Raise for a class without enough photos, before long work starts."""

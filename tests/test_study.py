@@ -70,7 +70,13 @@ def test_every_method_gives_its_numbers(photos, tmp_path, method):
     assert found["frechet"] >= 0 and 0 <= found["precision"] <= 1 and 0 <= found["beats"] <= 1
     assert found["extractor"] == "mean colours" and found["distance"] > 0
     assert found["steps"] == (2 if METHODS[method].preset else 0)
-    assert (found["seconds"] > 0) == (method != "original")
+    assert (found["seconds"] > 0) == (method not in ("original", "photos"))
+
+
+def test_photos_of_the_class_are_much_nearer_than_the_model(photos, tmp_path):
+    task = make(photos, tmp_path, samples=32)
+    right, original = (task.measure(Cell("plum", name, 0)) for name in ("photos", "original"))
+    assert right["frechet"] < 0.1 * original["frechet"] and right["precision"] > original["precision"]
 
 
 def test_methods_differ_as_they_say(photos, tmp_path):
