@@ -30,6 +30,9 @@ from .stylegan2 import GanModel
 log = logging.getLogger(__name__)
 
 CHECKPOINT_SECONDS = 30.0
+REVISION = (
+    2  # of the training: to be raised when the same options lead elsewhere, so that no older result is handed back
+)
 
 
 @dataclass
@@ -81,7 +84,7 @@ def sketches_for(
 
 def run_key(model: GanModel, sketches: Tensor, photosketch: nn.Module, config: FinetuneConfig, images=None) -> str:
     """Hash (hex, 20 digits) of everything that determines the result of a fine-tuning."""
-    digest = hashlib.sha256(weights_hash(model).encode())
+    digest = hashlib.sha256(f"{REVISION} {weights_hash(model)}".encode())
     networks = [photosketch] if model.discriminator is None else [model.discriminator, photosketch]
     tensors = [("sketches", sketches), *(item for network in networks for item in network.state_dict().items())]
     for name, tensor in tensors:

@@ -74,7 +74,7 @@ def test_the_result_is_small_and_names_its_settings(tmp_path):
     assert "learning_rate" in json.dumps(describe(result.path / "model.safetensors"))
 
 
-def test_every_input_counts_in_the_key():
+def test_every_input_and_the_revision_of_the_training_count_in_the_key(monkeypatch):
     def key(model=None, sketches=None, sketcher=None, config=CONFIG, images=None):
         sketches = some_sketches() if sketches is None else sketches
         return runs.run_key(model or tiny_model(), sketches, sketcher or LineExtractor(), config, images)
@@ -89,6 +89,8 @@ def test_every_input_counts_in_the_key():
         key(images=ImageSet(torch.rand(2, 32, 32, 3), 32)),
     ]
     assert len(set(keys)) == len(keys) and key() == keys[0]
+    monkeypatch.setattr(runs, "REVISION", runs.REVISION + 1)
+    assert key() not in keys
 
 
 def test_a_cancelled_run_goes_on_where_it_stopped(tmp_path):
