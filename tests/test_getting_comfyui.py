@@ -31,8 +31,14 @@ def page(editor):
     page.evaluate(BUILD)
     page.wait_for_timeout(1500)
     page.asked = []
-    page.on("request", lambda request: page.asked.append(request.post_data) if "/download" in request.url else None)
-    return page
+
+    def note(request):
+        if request.url.endswith("/gansketching/download"):
+            page.asked.append(request.post_data)
+
+    page.on("request", note)
+    yield page
+    page.remove_listener("request", note)
 
 
 def press(editor, label: str) -> None:

@@ -116,7 +116,6 @@ def test_a_drawing_is_saved_loaded_copied_and_run(drawn):
     drawn.page.evaluate(COPY)
     drawn.page.wait_for_timeout(800)
     assert drawn.values == [value, value]
-    drawn.pad.page.locator(".surface").first.wait_for()
     outputs = drawn.editor.server.run(drawn.page.evaluate("async () => (await app.graphToPrompt()).output"))
     assert sorted(len(shown["images"]) for shown in outputs.values() if "images" in shown) == [2]
 
