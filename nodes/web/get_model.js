@@ -2,28 +2,57 @@
 
 import { app } from '../../scripts/app.js'
 import { api } from '../../scripts/api.js'
+import { showOwn } from './own_elements.js'
 
 const NODE = 'GANSketching_GetModel'
 const DOWNLOAD = 'Download ...'
-const buttons = new Map() // button widget -> its node
+const HEIGHT = 36 // pixels of the graph
+const STYLE = `
+.gansketching-get { box-sizing: border-box; width: 100%; height: 100%; padding: 0 4px; }
+.gansketching-get button { width: 100%; height: min(100%, 30px); min-height: 26px; overflow: hidden;
+  text-overflow: ellipsis; white-space: nowrap;
+  cursor: pointer; border: 1px solid var(--border-color, #666); border-radius: 6px; font: 12px/1.3 system-ui, sans-serif;
+  background: var(--comfy-input-bg, #333); color: var(--input-text, #ddd); }
+.gansketching-get button:hover { border-color: var(--input-text, #ddd); }
+`
+const buttons = new Map() // button -> its node
 
 app.registerExtension({
   name: 'gansketching.GetModel',
   setup() {
+    document.head.appendChild(document.createElement('style')).textContent = STYLE
     api.addEventListener('gansketching.download', ({ detail }) => show(detail))
   },
   nodeCreated(node) {
-    if (node.comfyClass !== NODE) return
-    const button = node.addWidget('button', DOWNLOAD, null, () => press(node, button), { serialize: false })
-    button.serialize = false
-    buttons.set(button, node)
-    const before = node.onRemoved
-    node.onRemoved = function () {
-      buttons.delete(button)
-      before?.apply(this, arguments)
-    }
+    if (node.comfyClass === NODE) addButton(node)
   }
 })
+
+function addButton(node) {
+  const element = document.createElement('div')
+  const button = element.appendChild(document.createElement('button'))
+  element.className = 'gansketching-get'
+  button.type = 'button'
+  button.textContent = DOWNLOAD
+  button.addEventListener('click', () => press(node, button))
+  const widget = node.addDOMWidget('download', 'GANSKETCHING_DOWNLOAD', element, {
+    serialize: false,
+    hideOnZoom: false,
+    margin: 4,
+    getMinHeight: () => HEIGHT,
+    getMaxHeight: () => HEIGHT,
+    getValue: () => undefined,
+    setValue: () => {}
+  })
+  widget.serialize = false
+  showOwn(node, widget)
+  buttons.set(button, node)
+  const before = node.onRemoved
+  node.onRemoved = function () {
+    buttons.delete(button)
+    before?.apply(this, arguments)
+  }
+}
 
 const offerOf = (node) => node.widgets.find(({ name }) => name === 'offer').value
 
@@ -54,8 +83,8 @@ function show({ offer, state, text, done, total }) {
   for (const [button, node] of buttons) {
     if (offerOf(node) !== offer && button.busy !== offer) continue
     button.busy = runs ? offer : undefined
-    button.label = state === 'downloading' ? `${offer}: ${far} - cancel` : state === 'converting' ? 'Converting ...' : DOWNLOAD
-    node.setDirtyCanvas?.(true, true)
+    const says = { downloading: `${offer}: ${far} - cancel`, converting: 'Converting ...' }
+    button.textContent = says[state] ?? DOWNLOAD
   }
   if (state === 'done') {
     tell('success', `${offer} is ready: ${text}`)

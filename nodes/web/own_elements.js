@@ -1,21 +1,24 @@
-// ComfyUI's Vue renderer goes on showing the element of a node that an undo has replaced by another of the same id
-// (seen in its frontend 1.58): what is drawn there would be lost. Here such an element gives way to the new node's own.
+// ComfyUI's Vue renderers don't always show a node's own element, and what is drawn elsewhere would be lost. After an undo,
+// frontend 1.58 goes on showing the element of the node that was replaced; the first such renderer (frontend 1.27) shows
+// none that it doesn't know. So the elements of this pack are looked after here.
 
 import { app } from '../../scripts/app.js'
 
-const FRAMES = 60 // of the page, that the renderer is given to show the graph
-const elements = new Map() // node -> what it shows
+const EVERY = 150 // milliseconds between two looks
+const PATIENCE = 4 // looks for a renderer to show the element by itself
+const WIDTH = 400 // pixels of the graph
+const elements = new Map() // node -> { element, widget, missed: looks in which it was not shown }
 
 app.registerExtension({
   name: 'gansketching.OwnElements',
-  afterConfigureGraph() {
-    for (const [node, element] of elements) show(node, element, FRAMES)
+  setup() {
+    setInterval(() => window.LiteGraph.vueNodesMode && lookAfterAll(), EVERY)
   }
 })
 
-/** See to it that `node` shows `element`, which has a class of its own kind. */
-export function showOwn(node, element) {
-  elements.set(node, element)
+/** See to it that `node` shows the element of `widget`, which has a class of its own kind. */
+export function showOwn(node, widget) {
+  elements.set(node, { element: widget.element, widget, missed: 0 })
   const before = node.onRemoved
   node.onRemoved = function () {
     elements.delete(node)
@@ -23,11 +26,32 @@ export function showOwn(node, element) {
   }
 }
 
-function show(node, element, frames) {
-  if (!elements.has(node) || element.isConnected || !frames) return
-  if (node.graph === app.canvas.graph) {
-    const kind = [...element.classList].find((name) => name.startsWith('gansketching-'))
-    document.querySelector(`[data-node-id="${node.id}"] .${kind}`)?.replaceWith(element)
+function lookAfterAll() {
+  for (const [node, entry] of elements) {
+    if (node.graph !== app.canvas.graph) continue
+    entry.missed = entry.element.isConnected ? 0 : entry.missed + 1
+    if (entry.missed) place(node, entry)
+    const frame = entry.element.closest('.gansketching-frame')
+    if (frame) frame.style.height = `${entry.widget.options.getMinHeight()}px`
   }
-  requestAnimationFrame(() => show(node, element, frames - 1))
+}
+
+function place(node, { element, missed }) {
+  const kind = [...element.classList].find((name) => name.startsWith('gansketching-'))
+  const other = document.querySelector(`[data-node-id="${node.id}"] .${kind}`)
+  const body = document.querySelector(`[data-testid="node-body-${node.id}"]`)
+  if (other) other.replaceWith(element)
+  else if (body && missed > PATIENCE) body.append(framed(element))
+}
+
+/** The element at its size; what is done to it does not move the node. */
+function framed(element) {
+  const frame = document.createElement('div')
+  frame.className = 'gansketching-frame'
+  Object.assign(frame.style, { boxSizing: 'border-box', width: '100%', minWidth: `${WIDTH}px`, padding: '0 12px' })
+  for (const type of ['pointerdown', 'pointermove', 'pointerup']) {
+    frame.addEventListener(type, (event) => event.stopPropagation())
+  }
+  frame.append(element)
+  return frame
 }

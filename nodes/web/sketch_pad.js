@@ -22,7 +22,7 @@ function makePad(node, inputName, inputData) {
     getMinHeight: () => SMALLEST[1],
     hideOnZoom: false
   })
-  showOwn(node, element)
+  showOwn(node, widget)
   passOn(element)
   showReferencesOfRuns(node, editor)
   return { widget, minWidth: SMALLEST[0], minHeight: SMALLEST[1] }

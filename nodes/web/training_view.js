@@ -31,7 +31,7 @@ function addView(node) {
   })
   widget.serialize = false
   views.set(node, view)
-  showOwn(node, element)
+  showOwn(node, widget)
 }
 
 function show(message) {
