@@ -10,6 +10,7 @@ from comfyui_editor import Pad, browser, editor, needs_editor, server
 pytestmark = needs_editor
 BUILD = """() => {
     const pad = LiteGraph.createNode('GANSketching_SketchPad'), save = LiteGraph.createNode('SaveImage')
+    for (const { subgraph } of app.graph._nodes) subgraph?.clear()
     app.graph.clear()
     app.graph.add(pad)
     app.graph.add(save)
@@ -142,6 +143,24 @@ def test_a_drawing_survives_a_reload_of_the_page(drawn):
     assert drawn.values == [value]
 
 
+def test_a_pad_is_drawn_on_inside_a_subgraph(drawn):
+    drawn.pad.draw(*LINE)
+    drawn.page.evaluate(INTO_SUBGRAPH)
+    drawn.page.wait_for_timeout(1000)
+    drawn.page.evaluate(OPEN_SUBGRAPH)
+    drawn.page.wait_for_timeout(1000)
+    if drawn.editor.vue and not drawn.page.evaluate(f"[...document.querySelectorAll('[data-node-id]')].some({INSIDE})"):
+        drawn.editor.visit()
+        pytest.skip("this frontend's Vue renderer, its first, shows no node of a subgraph, and of others none after it")
+    drawn.look()
+    drawn.pad.draw(*CROSS)
+    drawn.editor.photograph("subgraph")
+    drawn.page.evaluate(CLOSE_SUBGRAPH)
+    drawn.page.wait_for_timeout(500)
+    (queued,) = drawn.queued()
+    assert [len(sheet) for sheet in json.loads(queued)["sheets"]] == [2]
+
+
 def test_a_drawing_survives_a_subgraph(drawn):
     drawn.pad.draw(*LINE)
     (value,) = drawn.values
@@ -153,21 +172,3 @@ def test_a_drawing_survives_a_subgraph(drawn):
     drawn.page.evaluate(LOAD, saved)
     drawn.page.wait_for_timeout(1000)
     assert drawn.queued() == [value]
-
-
-def test_a_pad_is_drawn_on_inside_a_subgraph(drawn):
-    drawn.pad.draw(*LINE)
-    drawn.page.evaluate(INTO_SUBGRAPH)
-    drawn.page.wait_for_timeout(1000)
-    drawn.page.evaluate(OPEN_SUBGRAPH)
-    drawn.page.wait_for_timeout(1000)
-    if drawn.editor.vue and not drawn.page.evaluate(f"[...document.querySelectorAll('[data-node-id]')].some({INSIDE})"):
-        drawn.page.evaluate(CLOSE_SUBGRAPH)
-        pytest.skip("this frontend's Vue renderer, its first, shows no node of a subgraph")
-    drawn.look()
-    drawn.pad.draw(*CROSS)
-    drawn.editor.photograph("subgraph")
-    drawn.page.evaluate(CLOSE_SUBGRAPH)
-    drawn.page.wait_for_timeout(500)
-    (queued,) = drawn.queued()
-    assert [len(sheet) for sheet in json.loads(queued)["sheets"]] == [2]
