@@ -30,9 +30,7 @@ from .stylegan2 import GanModel
 log = logging.getLogger(__name__)
 
 CHECKPOINT_SECONDS = 30.0
-REVISION = (
-    2  # of the training: to be raised when the same options lead elsewhere, so that no older result is handed back
-)
+REVISION = 2  # of the training; raised when the same options lead elsewhere: no older result is handed back
 
 
 @dataclass

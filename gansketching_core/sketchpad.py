@@ -126,9 +126,14 @@ def _shown(value: Any) -> str:
 # --------------------------------------------------------------------------------------------------------- rendering
 
 
+def is_drawn(sheets: Sequence[Sheet]) -> bool:
+    """Whether the pen has touched any sheet."""
+    return not all(stroke.eraser for sheet in sheets for stroke in sheet)
+
+
 def check_drawn(sheets: Sequence[Sheet]) -> None:
     """ValueError if the pen has touched no sheet."""
-    if all(stroke.eraser for sheet in sheets for stroke in sheet):
+    if not is_drawn(sheets):
         raise ValueError("the Sketch Pad is empty: draw at least one line on a sheet")
 
 

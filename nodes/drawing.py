@@ -42,19 +42,30 @@ class SketchPad:
         }
 
     @classmethod
-    def VALIDATE_INPUTS(cls, strokes):
+    def VALIDATE_INPUTS(cls, strokes, input_types=None):
+        """input_types: the types of what is connected, which ComfyUI then leaves to the node to check."""
+        declared = {name: kind for section in cls.INPUT_TYPES().values() for name, (kind, _) in section.items()}
+        for name, given in (input_types or {}).items():
+            if given not in (declared[name], "*"):
+                return f"{name} needs {declared[name]}, not {given}"
         try:
             if strokes is not None:  # not connected
-                sketchpad.check_drawn(sketchpad.parse(strokes))
+                sheets = sketchpad.parse(strokes)
+                if not ("reference" in (input_types or {}) and host.not_yet()):
+                    sketchpad.check_drawn(sheets)
         except ValueError as error:
             return str(error)
         return True
 
     def draw(self, strokes, size, reference=None):
-        sketches = sketchpad.render(sketchpad.parse(strokes), size, host.poll)
+        sheets = sketchpad.parse(strokes)
         traced = [] if reference is None else reference[: sketchpad.MAX_SHEETS]
-        shown = [{"picture": _data_url(image)} for image in traced]
-        return {"ui": {"gansketching_reference": shown}, "result": (sketches, len(sketches))}
+        shown = {"gansketching_reference": [{"picture": _data_url(image)} for image in traced]}
+        later = host.not_yet()
+        if later and len(traced) and not sketchpad.is_drawn(sheets):  # the first run only brings the picture to trace
+            return {"ui": shown, "result": (later, later)}
+        sketches = sketchpad.render(sheets, size, host.poll)
+        return {"ui": shown, "result": (sketches, len(sketches))}
 
 
 def _data_url(image) -> str:

@@ -37,6 +37,7 @@ if IN_COMFYUI:
     import folder_paths
     import server
     from aiohttp import web
+    from comfy_execution.graph_utils import ExecutionBlocker
 
 PREVIEW_SIZE = 512  # longest side of a live preview, in pixels
 
@@ -157,6 +158,11 @@ def cancelled(kind: type[BaseException]) -> bool:
     if IN_COMFYUI and issubclass(kind, comfy.model_management.InterruptProcessingException):
         return True
     return issubclass(kind, KeyboardInterrupt)
+
+
+def not_yet() -> object | None:
+    """An output upon which ComfyUI leaves out, without an error, what depends on it. None outside ComfyUI."""
+    return ExecutionBlocker(None) if IN_COMFYUI else None
 
 
 def send(event: str, data: dict[str, Any]) -> None:

@@ -6,6 +6,7 @@ import json
 
 import pytest
 from comfyui_editor import Pad, browser, editor, needs_editor, server
+from PIL import Image
 
 pytestmark = needs_editor
 BUILD = """() => {
@@ -17,6 +18,14 @@ BUILD = """() => {
     pad.pos = [60, 60]
     save.pos = [900, 60]
     pad.connect(0, save, 0)
+}"""
+REFERENCE = """() => {
+    const load = LiteGraph.createNode('LoadImage')
+    const pad = app.graph._nodes.find(({ type }) => type.endsWith('SketchPad'))
+    load.pos = [900, 300]
+    app.graph.add(load)
+    load.widgets[0].value = 'under.png'
+    load.connect(0, pad, pad.findInputSlot('reference'))
 }"""
 VIEW = "(scale) => { Object.assign(app.canvas.ds, { scale, offset: [80, 60] }); app.canvas.setDirty(true, true) }"
 PADS = "app.graph._nodes.filter(({ type }) => type === 'GANSketching_SketchPad')"
@@ -52,6 +61,15 @@ class Drawn:
         """How many strokes each sheet of the only pad has."""
         (value,) = self.values
         return [len(sheet) for sheet in json.loads(value)["sheets"]]
+
+    def saved(self) -> int:
+        """How many pictures a run saves."""
+        self.editor.run()
+        self.editor.wait_for("event.type.startsWith('execution_')")
+        end = next(event for event in self.page.evaluate("seen") if event["type"].startswith("execution_"))
+        assert end["type"] == "execution_success", end
+        outputs = self.editor.server.finished(end["prompt_id"])["outputs"]
+        return sum(len(shown.get("images", [])) for shown in outputs.values())
 
     def queued(self) -> list[str]:
         """The sketches that a run would be given."""
@@ -120,6 +138,18 @@ def test_a_drawing_is_saved_loaded_copied_and_run(drawn):
     assert drawn.values == [value, value]
     outputs = drawn.editor.server.run(drawn.page.evaluate("async () => (await app.graphToPrompt()).output"))
     assert sorted(len(shown["images"]) for shown in outputs.values() if "images" in shown) == [2]
+
+
+def test_a_picture_that_was_given_lies_under_the_drawing(drawn):
+    Image.new("RGB", (32, 32), "red").save(drawn.editor.server.base / "input" / "under.png")
+    drawn.page.evaluate(REFERENCE)
+    assert drawn.saved() == 0  # the pad is empty: the run only brings the picture
+    under = drawn.page.locator(".reference")
+    under.wait_for()
+    assert under.evaluate("(image) => image.complete && image.naturalWidth") > 0
+    drawn.page.get_by_text("Trace the picture, then run again.").wait_for()
+    drawn.pad.draw(*LINE)
+    assert drawn.saved() == 1 and under.is_visible()
 
 
 def test_another_workflow_brings_its_own_drawing(drawn):

@@ -112,80 +112,95 @@ def workflow_pictures(work: Path) -> None:
 # -------------------------------------------------------------------------------------------------------- help pages
 
 
-def help_pictures(work: Path) -> None:
-    model = core.load_model(ROOT / "weights" / "fruit.safetensors")
-    sketcher = core.load_photosketch(ROOT / "weights" / "sketcher.safetensors")
-    bananas = core.load_images(ROOT / "samples" / "sketches" / "banana")
-    photos = core.ImageSet(ROOT / "samples" / "photos", 256)
-    photos = photos.batch(torch.arange(len(photos)))
-    z, softer = core.sample_z(model, 8, SEED), core.SampleConfig(truncation=0.7)
+class HelpPictures:
+    """The pictures of the help pages, all of the same models, sketches, photos and latents."""
 
-    def seen(w, by=model, options=softer):
-        return core.to_comfy(core.render(by, w, options))
+    def __init__(self, work: Path):
+        self.work = work
+        self.model = core.load_model(ROOT / "weights" / "fruit.safetensors")
+        self.sketcher = core.load_photosketch(ROOT / "weights" / "sketcher.safetensors")
+        self.bananas = core.load_images(ROOT / "samples" / "sketches" / "banana")
+        photos = core.ImageSet(ROOT / "samples" / "photos", 256)
+        self.photos = photos.batch(torch.arange(len(photos)))
+        self.z, self.softer = core.sample_z(self.model, 8, SEED), core.SampleConfig(truncation=0.7)
 
-    def save(name: str, parts, columns: int, across: bool = False) -> None:
+    def make(self) -> None:
+        self.sampling()
+        self.drawing()
+        self.customising()
+        self.editing()
+
+    def seen(self, w, by=None, options=None):
+        return core.to_comfy(core.render(by or self.model, w, options or self.softer))
+
+    def drawn(self, by):
+        return core.to_comfy(self.sketcher(core.render(by, self.z, self.softer).clamp(-1, 1)))
+
+    def save(self, name: str, parts, columns: int = 8, across: bool = False) -> None:
         write(labelled(parts, columns=columns, across=across), HELP / f"{name}.jpg")
 
-    save("samples", [(f"seed {seed}", seen(core.sample_z(model, 8, seed))) for seed in (SEED, SEED + 1)], 8)
-    rows = [(f"truncation {psi}", seen(z, options=core.SampleConfig(truncation=psi))) for psi in (1.0, 0.7, 0.4, 0.0)]
-    save("truncation", rows, 8)
-    save("walk", [("frames of a walk through four latents", seen(latents.walk(core.sample_z(model, 4, SEED), 24)))], 8)
-    styles = core.sample_z(model, 8, SEED + 1)
-    mixed = seen(latents.style_mix(model, latents.truncate(model, z, 0.7), latents.truncate(model, styles, 0.7), 4))
-    save("style_mix", [("latents", seen(z)), ("styles", seen(styles)), ("layers 4 to the end of styles", mixed)], 8)
+    def sampling(self) -> None:
+        model, z, seen = self.model, self.z, self.seen
+        self.save("samples", [(f"seed {seed}", seen(core.sample_z(model, 8, seed))) for seed in (SEED, SEED + 1)])
+        strengths = (1.0, 0.7, 0.4, 0.0)
+        rows = [(f"truncation {psi}", seen(z, options=core.SampleConfig(truncation=psi))) for psi in strengths]
+        self.save("truncation", rows)
+        frames = seen(latents.walk(core.sample_z(model, 4, SEED), 24))
+        self.save("walk", [("frames of a walk through four latents", frames)])
+        styles = core.sample_z(model, 8, SEED + 1)
+        mixed = latents.style_mix(model, latents.truncate(model, z, 0.7), latents.truncate(model, styles, 0.7), 4)
+        parts = [("latents", seen(z)), ("styles", seen(styles)), ("layers 4 to the end of styles", seen(mixed))]
+        self.save("style_mix", parts)
 
-    lines, plain = sketcher(photos), core.LineExtractor()(photos)
-    drawn = [
-        ("photos", core.to_comfy(photos)),
-        ("bundled network", core.to_comfy(lines)),
-        ("line extractor", core.to_comfy(plain)),
-    ]
-    save("lines", drawn, 8)
-    save("photos", [("the bundled photos", core.to_comfy(photos))], 8)
-    save("sketches", [("16 of the bundled bananas", core.to_comfy(core.prepare_sketches(bananas[:16], 128)))], 8)
-    messy = torch.full((480, 640, 1), 0.75)  # small, off the middle, grey on grey
-    messy[40:296, 340:596] = 0.25 + 0.5 * bananas[1].mean(dim=2, keepdim=True)[:256, :256]
-    tidy = core.to_comfy(core.prepare_sketches([messy], 256, core.SketchConfig(crop=True)))
-    save("prepare", [("as photographed", messy[None]), ("prepared", tidy)], 1, across=True)
+    def drawing(self) -> None:
+        photos, bananas = core.to_comfy(self.photos), self.bananas
+        lines, plain = (core.to_comfy(draw(self.photos)) for draw in (self.sketcher, core.LineExtractor()))
+        self.save("lines", [("photos", photos), ("bundled network", lines), ("line extractor", plain)])
+        self.save("photos", [("the bundled photos", photos)])
+        self.save("sketches", [("16 of the bundled bananas", core.to_comfy(core.prepare_sketches(bananas[:16], 128)))])
+        messy = torch.full((480, 640, 1), 0.75)  # small, off the middle, grey on grey
+        messy[40:296, 340:596] = 0.25 + 0.5 * bananas[1].mean(dim=2, keepdim=True)[:256, :256]
+        tidy = core.to_comfy(core.prepare_sketches([messy], 256, core.SketchConfig(crop=True)))
+        self.save("prepare", [("as photographed", messy[None]), ("prepared", tidy)], columns=1, across=True)
 
-    sketches = core.sketches_for(model, bananas, sketcher)
-    shifted = {k: latents.shift_towards(model, sketches, sketcher, strength=k) for k in (0.5, 1.0, 1.5)}
-    save("w_shift", [("original", seen(z)), *((f"strength {k}", seen(z, m)) for k, m in shifted.items())], 8)
-    trained = {}
-    for start in (0.5, 1.0, 1.5):
-        config = core.FinetuneConfig(warm_start=start)
-        trained[start] = core.customise(model, sketches, sketcher, config, folder=work / "runs").model
-    save("options", [("original", seen(z)), *((f"warm_start {k}", seen(z, m)) for k, m in trained.items())], 8)
-    between = [(f"{a:.0%}", seen(z, core.interpolate_models(model, trained[1.5], a))) for a in (0, 0.25, 0.5, 0.75, 1)]
-    save("between", between, 8)
+    def customising(self) -> None:
+        model, sketcher, z, seen = self.model, self.sketcher, self.z, self.seen
+        sketches, original = core.sketches_for(model, self.bananas, sketcher), ("original", seen(z))
+        shifted = {k: latents.shift_towards(model, sketches, sketcher, strength=k) for k in (0.5, 1.0, 1.5)}
+        self.save("w_shift", [original, *((f"strength {k}", seen(z, m)) for k, m in shifted.items())])
+        trained = {}
+        for start in (0.5, 1.0, 1.5):
+            config = core.FinetuneConfig(warm_start=start)
+            trained[start] = core.customise(model, sketches, sketcher, config, folder=self.work / "runs").model
+        self.save("options", [original, *((f"warm_start {k}", seen(z, m)) for k, m in trained.items())])
+        shares, customised = (0, 0.25, 0.5, 0.75, 1), trained[1.5]
+        between = [(f"{share:.0%}", seen(z, core.interpolate_models(model, customised, share))) for share in shares]
+        self.save("between", between)
+        parts = [
+            ("sketches", core.to_comfy(sketches[:8])),
+            ("drawings of the original's samples", self.drawn(model)),
+            ("drawings of the customised model's", self.drawn(customised)),
+        ]
+        self.save("match", parts)
 
-    search = core.Projector(model, torch.nn.functional.interpolate(photos, (model.config.resolution,) * 2, mode="area"))
-    while not search.finished:
-        search.step()
-    found = core.to_comfy(search.result().images)
-    save("projected", [("photos", core.to_comfy(photos)), ("found in the model", found)], 8)
-
-    directions = core.fit_directions(model, components=8, samples=20_000)
-    one = latents.split(core.sample_z(model, 8, SEED))[2]
-    sheet = ganspace.sheet(
-        model, one, directions, components=4, strengths=(-2, -1.5, -1, -0.5, 0.5, 1, 1.5, 2), psi=0.7
-    )
-    rows = [(f"direction {k}", core.to_comfy(sheet[8 * k : 8 * k + 8])) for k in range(4)]
-    save("directions", rows, 8)
-    edited = seen(ganspace.edit(model, z, directions, 1, 1.5, psi=0.7), options=core.SampleConfig())
-    save("edit", [("before", seen(z)), ("direction 1, strength 1.5", edited)], 8)
-
-    save("beside_photos", [("photos", core.to_comfy(photos)), ("samples", seen(z))], 8)
-    customised = trained[1.5]
-    parts = [
-        ("sketches", core.to_comfy(sketches[:8])),
-        ("drawings of the original's samples", core.to_comfy(sketcher(core.render(model, z, softer).clamp(-1, 1)))),
-        (
-            "drawings of the customised model's",
-            core.to_comfy(sketcher(core.render(customised, z, softer).clamp(-1, 1))),
-        ),
-    ]
-    save("match", parts, 8)
+    def editing(self) -> None:
+        model, z, photos = self.model, self.z, core.to_comfy(self.photos)
+        small = torch.nn.functional.interpolate(self.photos, (model.config.resolution,) * 2, mode="area")
+        search = core.Projector(model, small)
+        while not search.finished:
+            search.step()
+        self.save("projected", [("photos", photos), ("found in the model", core.to_comfy(search.result().images))])
+        self.save("beside_photos", [("photos", photos), ("samples", self.seen(z))])
+        directions, one = core.fit_directions(model, components=8, samples=20_000), latents.split(z)[2]
+        strengths = (-2, -1.5, -1, -0.5, 0.5, 1, 1.5, 2)
+        sheet = ganspace.sheet(model, one, directions, components=4, strengths=strengths, psi=0.7)
+        self.save("directions", [(f"direction {k}", core.to_comfy(sheet[8 * k : 8 * k + 8])) for k in range(4)])
+        edited = ganspace.edit(model, z, directions, 1, 1.5, psi=0.7)
+        parts = [
+            ("before", self.seen(z)),
+            ("direction 1, strength 1.5", self.seen(edited, options=core.SampleConfig())),
+        ]
+        self.save("edit", parts)
 
 
 def main() -> None:
@@ -194,7 +209,7 @@ def main() -> None:
     args = parser.parse_args()
     args.work.mkdir(parents=True, exist_ok=True)
     workflow_pictures(args.work.resolve())
-    help_pictures(args.work.resolve())
+    HelpPictures(args.work.resolve()).make()
 
 
 if __name__ == "__main__":

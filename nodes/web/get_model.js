@@ -2,7 +2,7 @@
 
 import { app } from '../../scripts/app.js'
 import { api } from '../../scripts/api.js'
-import { showOwn } from './own_elements.js'
+import { showOwn, whenRemoved } from './own_elements.js'
 
 const NODE = 'GANSketching_GetModel'
 const DOWNLOAD = 'Download ...'
@@ -10,8 +10,7 @@ const HEIGHT = 36 // pixels of the graph
 const STYLE = `
 .gansketching-get { box-sizing: border-box; width: 100%; height: 100%; padding: 0 4px; }
 .gansketching-get button { width: 100%; height: min(100%, 30px); min-height: 26px; overflow: hidden;
-  text-overflow: ellipsis; white-space: nowrap;
-  cursor: pointer; border: 1px solid var(--border-color, #666); border-radius: 6px; font: 12px/1.3 system-ui, sans-serif;
+  text-overflow: ellipsis; white-space: nowrap; cursor: pointer; border: 1px solid var(--border-color, #666); border-radius: 6px; font: 12px/1.3 system-ui, sans-serif;
   background: var(--comfy-input-bg, #333); color: var(--input-text, #ddd); }
 .gansketching-get button:hover { border-color: var(--input-text, #ddd); }
 `
@@ -47,11 +46,7 @@ function addButton(node) {
   widget.serialize = false
   showOwn(node, widget)
   buttons.set(button, node)
-  const before = node.onRemoved
-  node.onRemoved = function () {
-    buttons.delete(button)
-    before?.apply(this, arguments)
-  }
+  whenRemoved(node, () => buttons.delete(button))
 }
 
 const offerOf = (node) => node.widgets.find(({ name }) => name === 'offer').value

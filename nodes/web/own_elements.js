@@ -7,7 +7,8 @@ import { app } from '../../scripts/app.js'
 const EVERY = 150 // milliseconds between two looks
 const PATIENCE = 4 // looks for a renderer to show the element by itself
 const WIDTH = 400 // pixels of the graph
-const elements = new Map() // node -> { element, widget, missed: looks in which it was not shown }
+const widgets = new Map() // node -> its widget with an element
+const missed = new WeakMap() // element -> looks, one after the other, in which it was not shown
 
 app.registerExtension({
   name: 'gansketching.OwnElements',
@@ -18,30 +19,34 @@ app.registerExtension({
 
 /** See to it that `node` shows the element of `widget`, which has a class of its own kind. */
 export function showOwn(node, widget) {
-  elements.set(node, { element: widget.element, widget, missed: 0 })
+  widgets.set(node, widget)
+  whenRemoved(node, () => widgets.delete(node))
+}
+
+export function whenRemoved(node, act) {
   const before = node.onRemoved
   node.onRemoved = function () {
-    elements.delete(node)
+    act()
     before?.apply(this, arguments)
   }
 }
 
 function lookAfterAll() {
-  for (const [node, entry] of elements) {
+  for (const [node, { element, options }] of widgets) {
     if (node.graph !== app.canvas.graph) continue
-    entry.missed = entry.element.isConnected ? 0 : entry.missed + 1
-    if (entry.missed) place(node, entry)
-    const frame = entry.element.closest('.gansketching-frame')
-    if (frame) frame.style.height = `${entry.widget.options.getMinHeight()}px`
+    missed.set(element, element.isConnected ? 0 : (missed.get(element) ?? 0) + 1)
+    if (!element.isConnected) place(node, element)
+    const frame = element.closest('.gansketching-frame')
+    if (frame) frame.style.height = `${options.getMinHeight()}px`
   }
 }
 
-function place(node, { element, missed }) {
+function place(node, element) {
   const kind = [...element.classList].find((name) => name.startsWith('gansketching-'))
   const other = document.querySelector(`[data-node-id="${node.id}"] .${kind}`)
   const body = document.querySelector(`[data-testid="node-body-${node.id}"]`)
   if (other) other.replaceWith(element)
-  else if (body && missed > PATIENCE) body.append(framed(element))
+  else if (body && missed.get(element) > PATIENCE) body.append(framed(element))
 }
 
 /** The element at its size; what is done to it does not move the node. */

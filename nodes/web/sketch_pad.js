@@ -50,6 +50,8 @@ function showReferencesOfRuns(node, editor) {
   const before = node.onExecuted
   node.onExecuted = function (output) {
     before?.apply(this, arguments)
-    editor.setReferences((output?.gansketching_reference ?? []).map(({ picture }) => picture))
+    const pictures = (output?.gansketching_reference ?? []).map(({ picture }) => picture)
+    editor.setReferences(pictures)
+    if (pictures.length && editor.sheets.every((sheet) => !sheet.length)) editor.show('Trace the picture, then run again.')
   }
 }
