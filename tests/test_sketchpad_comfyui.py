@@ -51,6 +51,7 @@ class Drawn:
     def look(self, scale: float = 1.0) -> None:
         self.page.evaluate(VIEW, scale)
         self.page.locator(".surface").first.wait_for()
+        self.page.wait_for_function(f"{PADS}.every(({{ widgets }}) => widgets[0].element.isConnected)")
         self.page.wait_for_timeout(800)
 
     @property
