@@ -13,10 +13,10 @@ BUILD = """() => {
     const pad = LiteGraph.createNode('GANSketching_SketchPad'), save = LiteGraph.createNode('SaveImage')
     for (const { subgraph } of app.graph._nodes) subgraph?.clear()
     app.graph.clear()
+    pad.pos = [60, 60] // before they are added: the first Vue renderer may leave a node where it was then
+    save.pos = [900, 60]
     app.graph.add(pad)
     app.graph.add(save)
-    pad.pos = [60, 60]
-    save.pos = [900, 60]
     pad.connect(0, save, 0)
 }"""
 REFERENCE = """() => {
