@@ -112,6 +112,7 @@ class WShift:
         nearest = "How many of them, the nearest to the sketches, are averaged."
         strength = "1: to the average of the nearest. More goes beyond, 0 changes nothing."
         spread = "Below 1 the samples also move together: nearer to the sketches, less varied. 0.5 is a good choice."
+        per_sketch = "Average the samples nearest to each sketch, so that those easily met don't stand for the others."
         return {
             "required": {
                 "model": (MODEL, {"tooltip": "The generator to start from. It is not changed."}),
@@ -123,13 +124,15 @@ class WShift:
                 "strength": weight(1.0, 5.0, strength),
             },
             "optional": {
-                "spread": ("FLOAT", {"default": 1.0, "min": 0.05, "max": 1.0, "step": 0.05, "tooltip": spread})
+                "spread": ("FLOAT", {"default": 1.0, "min": 0.05, "max": 1.0, "step": 0.05, "tooltip": spread}),
+                "per_sketch": ("BOOLEAN", {"default": False, "tooltip": per_sketch}),
             },
         }
 
-    def shift(self, model, sketches, photosketch, seed, pool, nearest, strength, spread=1.0):
+    def shift(self, model, sketches, photosketch, seed, pool, nearest, strength, spread=1.0, per_sketch=False):
         progress = host.Progress(pool)
         options = {"pool": pool, "nearest": nearest, "strength": strength, "spread": spread, "seed": seed}
+        options["per_sketch"] = per_sketch
         with host.training_mode(), host.borrowed_device(1) as device:
             base, network = host.model_on_device(model, device), host.on_device(photosketch, device)
             drawings = sketches_for(base, sketches.clone(), network)

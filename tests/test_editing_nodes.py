@@ -261,6 +261,16 @@ def test_w_shift_is_a_small_customised_model(pack, model, home):
     assert torch.equal(images_of(pack, loaded, z), images_of(pack, shifted, z))
 
 
+def test_w_shift_towards_the_samples_of_each_sketch(pack, model):
+    lines = pack.photosketch.LineExtractor()
+    two = torch.cat([ring(), 1 - ring()])
+    options = defaults(pack, "WShift", pool=12, nearest=1)  # each sketch has at least two
+    easiest, each = (
+        pack.node("WShift").shift(model, two, lines, **{**options, "per_sketch": chosen})[0] for chosen in (False, True)
+    )
+    assert not torch.equal(easiest.w_mean, each.w_mean)
+
+
 # ---------------------------------------------------------------------------------------------------------- directions
 
 
