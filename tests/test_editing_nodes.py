@@ -2,63 +2,23 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
-import sys
-from pathlib import Path
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 import torch
+from loaded_pack import SAMPLING, tiny_model
 from PIL import Image
-
-ROOT = Path(__file__).resolve().parent.parent
-PACK_NAME = "/editing test/custom_nodes/gan"
-SAMPLING = {"truncation": 1.0, "truncation_cutoff": 0, "noise": "const", "class_index": -1}
-
-
-@pytest.fixture(scope="module")
-def pack():
-    """The pack's modules, and `node(name)`: a new node."""
-    spec = importlib.util.spec_from_file_location(PACK_NAME, ROOT / "__init__.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[PACK_NAME] = module
-    spec.loader.exec_module(module)
-    core = ("checkpoints", "ganspace", "latents", "photosketch", "stylegan2")
-    parts = {name: importlib.import_module(f"{PACK_NAME}.gansketching_core.{name}") for name in core}
-    parts |= {name: importlib.import_module(f"{PACK_NAME}.nodes.{name}") for name in ("host", "library", "mixing")}
-    classes = module.NODE_CLASS_MAPPINGS
-    yield SimpleNamespace(node=lambda name: classes[f"GANSketching_{name}"](), classes=classes, **parts)
-    for name in [name for name in sys.modules if name.startswith(PACK_NAME)]:
-        del sys.modules[name]
 
 
 @pytest.fixture(autouse=True)
-def home(pack, tmp_path):
-    """Empty folders, and inference mode as in ComfyUI."""
-    pack.host.set_folders(**{name: tmp_path / name for name in ("input", "output", "temp", "models")})
+def home(home):
+    """In inference mode, as in ComfyUI."""
     with torch.inference_mode():
-        yield tmp_path
-    pack.host.set_hooks()
+        yield home
 
 
 @pytest.fixture
 def model(pack):
     return tiny_model(pack)
-
-
-def tiny_model(pack, seed=0, name="tiny"):
-    """As a loader gives it: tensors that can enter autograd."""
-    gan = pack.stylegan2
-    config = gan.GanConfig(resolution=32, z_dim=8, w_dim=8, mapping_layers=2, channels=(8, 8, 8, 4))
-    with torch.inference_mode(False), torch.no_grad():
-        torch.manual_seed(seed)
-        generator = gan.Generator(config).requires_grad_(False).eval()
-        discriminator = gan.Discriminator(config).requires_grad_(False).eval()
-        made = gan.GanModel(generator, discriminator, config, generator.mean_w(), name)
-        made.base_hash = pack.checkpoints.weights_hash(made)
-    return made
 
 
 def defaults(pack, name, **changes):
@@ -87,7 +47,7 @@ def customised(pack, model):
     with torch.inference_mode(False), torch.no_grad():
         for parameter in made.generator.mapping.parameters():
             parameter.add_(0.3 * torch.randn_like(parameter))
-        return pack.stylegan2.GanModel(
+        return pack.core_stylegan2.GanModel(
             made.generator, None, made.config, made.generator.mean_w(), "custom", model.base_hash
         )
 
@@ -120,7 +80,7 @@ def test_project_image_takes_a_mask_and_any_size(pack, model):
 
 
 def test_projecting_can_be_cancelled_and_leaves_the_model_alone(pack, model):
-    before, calls = pack.checkpoints.weights_hash(model), []
+    before, calls = pack.core_checkpoints.weights_hash(model), []
 
     def stop():
         calls.append(1)
@@ -130,12 +90,12 @@ def test_projecting_can_be_cancelled_and_leaves_the_model_alone(pack, model):
     pack.host.set_hooks(poll=stop)
     with pytest.raises(KeyboardInterrupt):
         pack.node("ProjectImage").project(model, torch.rand(1, 32, 32, 3), **defaults(pack, "ProjectImage", pool=4))
-    assert len(calls) == 6 and pack.checkpoints.weights_hash(model) == before
+    assert len(calls) == 6 and pack.core_checkpoints.weights_hash(model) == before
 
 
 def test_project_sketch_finds_several_images(pack, model):
     options = defaults(pack, "ProjectSketch", steps=2, pool=12, count=3)
-    lines = pack.photosketch.LineExtractor()
+    lines = pack.core_photosketch.LineExtractor()
     found, pictures, drawings, report = pack.node("ProjectSketch").project(model, ring(), lines, **options)
     assert len(found) == 3 and pictures.shape == drawings.shape == (3, 32, 32, 3)
     assert torch.allclose(images_of(pack, model, found), pictures, atol=1e-4)
@@ -249,20 +209,20 @@ def test_model_film_shows_several_latents_in_a_frame(pack, model):
 
 
 def test_w_shift_is_a_small_customised_model(pack, model, home):
-    lines = pack.photosketch.LineExtractor()
+    lines = pack.core_photosketch.LineExtractor()
     options = defaults(pack, "WShift", pool=12, nearest=2)
     shifted = pack.node("WShift").shift(model, ring(), lines, **options)[0]
     z = seeded(pack, model)
     assert not torch.allclose(images_of(pack, shifted, z), images_of(pack, model, z), atol=1e-3)
     pack.node("SaveCustomisedModel").save(shifted, "shift")
     (file,) = (home / "output/gansketching").glob("*.safetensors")
-    assert pack.checkpoints.describe(file)["kind"] == "customised model" and file.stat().st_size < 4000
-    loaded = pack.checkpoints.load_customised(file, model)
+    assert pack.core_checkpoints.describe(file)["kind"] == "customised model" and file.stat().st_size < 4000
+    loaded = pack.core_checkpoints.load_customised(file, model)
     assert torch.equal(images_of(pack, loaded, z), images_of(pack, shifted, z))
 
 
 def test_w_shift_towards_the_samples_of_each_sketch(pack, model):
-    lines = pack.photosketch.LineExtractor()
+    lines = pack.core_photosketch.LineExtractor()
     two = torch.cat([ring(), 1 - ring()])
     options = defaults(pack, "WShift", pool=12, nearest=1)  # each sketch has at least two
     easiest, each = (

@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from test_nodes import pack, tiny_model  # noqa: F401 (a fixture)
+from loaded_pack import tiny_model
 
 
 @pytest.fixture
-def nodes(pack, monkeypatch):  # noqa: F811
+def nodes(pack, monkeypatch):
     import importlib
 
     module = importlib.import_module(f"{pack.module.__name__}.nodes.evaluation")

@@ -3,11 +3,11 @@ from __future__ import annotations
 import importlib
 
 import pytest
-from test_nodes import home, pack, tiny_model  # noqa: F401 (fixtures)
+from loaded_pack import tiny_model
 
 
 @pytest.fixture
-def getting(pack, home, monkeypatch):  # noqa: F811
+def getting(pack, home, monkeypatch):
     module = importlib.import_module(f"{pack.module.__name__}.nodes.getting")
     monkeypatch.setattr(module.threading.Thread, "start", lambda self: self.run())  # at once, for the tests
     return module
@@ -38,7 +38,7 @@ def test_the_size_is_asked_of_the_server(getting, monkeypatch):
     assert getting.answer({"offer": "ffhq", "size": True}) == (200, {"size": 350_000_000}) and not getting._running
 
 
-def test_a_download_reports_and_its_model_loads(getting, sent, home, pack, monkeypatch):  # noqa: F811
+def test_a_download_reports_and_its_model_loads(getting, sent, home, pack, monkeypatch):
     check = pack.classes["GANSketching_GetModel"].VALIDATE_INPUTS
     assert "ffhq is not downloaded yet: press Download in the node. Licence: NVIDIA" in check("ffhq")
     assert "choose one of its models in Load StyleGAN" in check("gansketching-weights")

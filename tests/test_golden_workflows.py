@@ -6,16 +6,11 @@ tests/golden holds what each template looked like when it first came out, in bot
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
 import torch
-from test_workflows import SHORT, modules, short, widgets_and_sockets  # noqa: F401 (fixtures)
-from tiny import tiny_model
-
-from gansketching_core.checkpoints import save_model, save_photosketch
-from gansketching_core.photosketch import PhotoSketch
+from test_workflows import widgets_and_sockets
 
 GOLDEN = Path(__file__).parent / "golden"
 EDITOR = {path.stem: json.loads(path.read_text("utf-8")) for path in GOLDEN.glob("*.json")}
@@ -28,11 +23,10 @@ def test_every_shipped_workflow_has_a_golden_copy():
     assert shipped <= EDITOR.keys() == API.keys()
 
 
-def test_masks_are_taken_as_sketches(modules):  # noqa: F811
+def test_masks_are_taken_as_sketches(pack):
     kinds = {
         (node_class.__name__, name): kind
-        for key, node_class in modules[2].items()
-        if key.startswith(PREFIX)
+        for node_class in pack.classes.values()
         for section in ("required", "optional")
         for name, (kind, *_) in node_class.INPUT_TYPES().get(section, {}).items()
         if name in ("sketches", "drawings")
@@ -40,19 +34,18 @@ def test_masks_are_taken_as_sketches(modules):  # noqa: F811
     assert len(kinds) >= 5 and set(kinds.values()) == {"IMAGE,MASK"}, kinds
     mask, photo = torch.zeros(1, 64, 48), torch.rand(1, 64, 48, 3)
     mask[:, 20:30] = 1
-    node = modules[2][f"{PREFIX}SideBySide"]()
+    node = pack.node("SideBySide")
     pictures = [node.compose(photo, photo, "a", "b", 0, sketches)[0] for sketches in (mask, (1 - mask)[..., None])]
     assert torch.equal(*pictures)
 
 
 @pytest.mark.parametrize("name", EDITOR)
-def test_inputs_have_only_been_appended(modules, name):  # noqa: F811
+def test_inputs_have_only_been_appended(pack, name):
     """The editor gives saved values to widgets, and links to sockets, by their order."""
-    registry = modules[2]
     for node in EDITOR[name]["nodes"]:
         if not node["type"].startswith(PREFIX):
             continue
-        node_class, api = registry[node["type"]], API[name][str(node["id"])]["inputs"]
+        node_class, api = pack.classes[node["type"]], API[name][str(node["id"])]["inputs"]
         widgets, sockets = widgets_and_sockets(node_class)
         values = iter(node.get("widgets_values", []))
         for widget, (_, options) in list(widgets.items()):
@@ -101,16 +94,8 @@ def watched(node_class):
 
 
 @pytest.mark.parametrize("name", API)
-def test_still_runs_with_good_manners(modules, short, name, tmp_path, monkeypatch):  # noqa: F811
+def test_still_runs_with_good_manners(pack, short_run, registry, name):
     """Pictures are float32 [B,H,W,3] in 0..1 on the CPU, and no node changes what it was given."""
-    pack, headless, registry = modules
     registry = {key: watched(value) if key.startswith(PREFIX) else value for key, value in registry.items()}
-    assert headless.check(API[name], registry) == []
-    save_model(tiny_model(), tmp_path / "fruit.safetensors")
-    save_photosketch(PhotoSketch(width=4, blocks=1), tmp_path / "sketcher.safetensors")
-    library = sys.modules[f"{pack.__name__}.nodes.library"]
-    monkeypatch.setattr(library, "_bundled_weights", lambda: {path.name: path for path in tmp_path.iterdir()})
-    prompt = json.loads(json.dumps(API[name]))
-    for node in prompt.values():
-        node["inputs"] |= SHORT.get(node["class_type"].removeprefix(PREFIX), {})
-    assert headless.run(prompt, registry).files
+    assert pack.headless.check(API[name], registry) == []
+    assert short_run(API[name], registry).files

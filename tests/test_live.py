@@ -10,13 +10,12 @@ import json
 import pytest
 import torch
 from PIL import Image
-from test_nodes import home, pack, tiny_model, trainable  # noqa: F401 (fixtures)
 
 from gansketching_core.finetune import StepReport
 
 
 @pytest.fixture
-def live(pack):  # noqa: F811
+def live(pack):
     return importlib.import_module(f"{pack.module.__name__}.nodes.live")
 
 
@@ -111,7 +110,7 @@ def test_without_an_editor_nothing_is_sent(live, sent):
     assert sent == []
 
 
-def test_stop_and_keep_hands_the_model_on(live, sent, pack, trainable, monkeypatch):  # noqa: F811
+def test_stop_and_keep_hands_the_model_on(live, sent, pack, trainable, monkeypatch):
     def press(event, data):
         sent.append(data)
         if data["step"] == 2:

@@ -2,69 +2,17 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import itertools
 import json
-import sys
-from pathlib import Path
 
 import pytest
+from loaded_pack import ROOT
 from PIL import Image
-from tiny import tiny_model
 
-from gansketching_core.checkpoints import save_model, save_photosketch
-from gansketching_core.photosketch import PhotoSketch
-
-ROOT = Path(__file__).resolve().parent.parent
-PACK_NAME = "/workflow test/custom_nodes/gan"
 EDITOR = {path.stem: json.loads(path.read_text("utf-8")) for path in (ROOT / "workflows").glob("*.json")}
 API = {path.stem: json.loads(path.read_text("utf-8")) for path in (ROOT / "workflows/api").glob("*.json")}
 NOTES = {"MarkdownNote", "Note"}
-SHORT = {  # small enough for a test, by node class without its prefix
-    "LoadSketches": {"limit": 2, "size": 32},
-    "LoadPhotos": {"limit": 2, "size": 32},
-    "FineTuneOptions": {"steps": 2, "batch": 2},
-    "Sample": {"count": 2},
-    "LatentsFromSeed": {"count": 2},
-    "InterpolateLatents": {"frames": 4},
-    "ProjectImage": {"steps": 2, "pool": 4, "starts": 1},
-    "ProjectSketch": {"steps": 1, "pool": 6, "count": 2},
-    "WShift": {"pool": 6, "nearest": 2},
-    "ModelFilm": {"frames": 3},
-    "FitDirections": {"samples": 1000, "components": 4},
-    "DirectionsSheet": {"components": 2},
-}
 TITLE_BAR = 30  # pixels above a node's position
-
-
-@pytest.fixture(scope="module")
-def modules(tmp_path_factory):
-    """The pack, its headless runner, and every node class by id."""
-    spec = importlib.util.spec_from_file_location(PACK_NAME, ROOT / "__init__.py")
-    pack = importlib.util.module_from_spec(spec)
-    sys.modules[PACK_NAME] = pack
-    spec.loader.exec_module(pack)
-    headless, core_nodes, host = (
-        importlib.import_module(f"{PACK_NAME}.nodes.{name}") for name in ("headless", "headless_nodes", "host")
-    )
-    home = tmp_path_factory.mktemp("home")
-    host.set_folders(**{name: home / name for name in ("input", "output", "temp", "models")})
-    yield pack, headless, {**core_nodes.COMFY_NODES, **pack.NODE_CLASS_MAPPINGS}
-    for name in [name for name in sys.modules if name.startswith(PACK_NAME)]:
-        del sys.modules[name]
-
-
-@pytest.fixture
-def short(modules, monkeypatch):
-    """Trainings without Fine-tune Options are short, too."""
-    training = sys.modules[f"{PACK_NAME}.nodes.training"]
-
-    class Short(training.FinetuneConfig):
-        steps: int = 2
-        batch: int = 2
-
-    monkeypatch.setattr(training, "FinetuneConfig", Short)
 
 
 def widgets_and_sockets(node: type) -> tuple[dict, dict]:
@@ -98,39 +46,28 @@ def test_every_workflow_has_both_forms():
 
 
 @pytest.mark.parametrize("name", API)
-def test_both_forms_are_the_same(modules, name):
-    pack, _, registry = modules
+def test_both_forms_are_the_same(pack, registry, name):
     shown = {"PreviewImage": "Preview Image", "SaveImage": "Save Image", "LoadImage": "Load Image"}
     links = {link[0]: link for link in EDITOR[name]["links"]}
     expected = {}
     for node in EDITOR[name]["nodes"]:
         if node["type"] in NOTES:
             continue
-        title = node.get("title") or {**pack.NODE_DISPLAY_NAME_MAPPINGS, **shown}[node["type"]]
+        title = node.get("title") or {**pack.module.NODE_DISPLAY_NAME_MAPPINGS, **shown}[node["type"]]
         inputs = api_inputs(node, links, registry[node["type"]])
         expected[str(node["id"])] = {"class_type": node["type"], "inputs": inputs, "_meta": {"title": title}}
     assert API[name] == expected
 
 
 @pytest.mark.parametrize("name", API)
-def test_api_form_is_valid(modules, name):
-    _, headless, registry = modules
-    assert headless.check(API[name], registry) == []
+def test_api_form_is_valid(pack, registry, name):
+    assert pack.headless.check(API[name], registry) == []
 
 
 @pytest.mark.parametrize("name", API)
-def test_runs_without_comfyui(modules, short, name, tmp_path, monkeypatch):
-    """Shortened, with a tiny model in place of the bundled one."""
-    _, headless, registry = modules
-    save_model(tiny_model(), tmp_path / "fruit.safetensors")
-    save_photosketch(PhotoSketch(width=4, blocks=1), tmp_path / "sketcher.safetensors")
-    library = sys.modules[f"{PACK_NAME}.nodes.library"]
-    bundled = {path.name: path for path in tmp_path.iterdir()}
-    monkeypatch.setattr(library, "_bundled_weights", lambda: bundled)
-    prompt = json.loads(json.dumps(API[name]))
-    for node in prompt.values():
-        node["inputs"] |= SHORT.get(node["class_type"].removeprefix("GANSketching_"), {})
-    files = headless.run(prompt, registry).files
+def test_runs_without_comfyui(short_run, registry, name):
+    prompt = API[name]
+    files = short_run(prompt, registry).files
     assert files and all(path.is_file() for path in files)
     films = [path for path in files if path.suffix == ".webp"]
     assert len(films) == sum(node["class_type"] == "SaveAnimatedWEBP" for node in prompt.values())
@@ -140,8 +77,8 @@ def test_runs_without_comfyui(modules, short, name, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("name", EDITOR)
-def test_links_join_existing_slots_of_one_type(modules, name):
-    workflow, (_, _, registry) = EDITOR[name], modules
+def test_links_join_existing_slots_of_one_type(registry, name):
+    workflow = EDITOR[name]
     nodes = {node["id"]: node for node in workflow["nodes"]}
     assert workflow["version"] == 0.4
     assert len(nodes) == len(workflow["nodes"]) and max(nodes) == workflow["last_node_id"]
