@@ -131,8 +131,8 @@ class WShift:
 
     def shift(self, model, sketches, photosketch, seed, pool, nearest, strength, spread=1.0, per_sketch=False):
         progress = host.Progress(pool)
-        options = {"pool": pool, "nearest": nearest, "strength": strength, "spread": spread, "seed": seed}
-        options["per_sketch"] = per_sketch
+        options = {"pool": pool, "nearest": nearest, "per_sketch": per_sketch}
+        options |= {"strength": strength, "spread": spread, "seed": seed}
         with host.training_mode(), host.borrowed_device(1) as device:
             base, network = host.model_on_device(model, device), host.on_device(photosketch, device)
             drawings = sketches_for(base, sketches.clone(), network)

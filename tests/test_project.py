@@ -183,7 +183,6 @@ def test_missing_extras_are_named(model, targets, monkeypatch, package, option):
 
 @pytest.mark.parametrize("space", ["z", "w+"])
 def test_cma(model, targets, space):
-    pytest.importorskip("cma")
     config = quick(space=space, generations=3, generation_steps=2, steps=20, starts=2)
     found, reports = run(Projector(model, targets, config))
     assert len(reports) == 26 and found.psnr.min() > 22

@@ -10,7 +10,8 @@ const HEIGHT = 36 // pixels of the graph
 const STYLE = `
 .gansketching-get { box-sizing: border-box; width: 100%; height: 100%; padding: 0 4px; }
 .gansketching-get button { width: 100%; height: min(100%, 30px); min-height: 26px; overflow: hidden;
-  text-overflow: ellipsis; white-space: nowrap; cursor: pointer; border: 1px solid var(--border-color, #666); border-radius: 6px; font: 12px/1.3 system-ui, sans-serif;
+  text-overflow: ellipsis; white-space: nowrap; cursor: pointer; font: 12px/1.3 system-ui, sans-serif;
+  border: 1px solid var(--border-color, #666); border-radius: 6px;
   background: var(--comfy-input-bg, #333); color: var(--input-text, #ddd); }
 .gansketching-get button:hover { border-color: var(--input-text, #ddd); }
 `
