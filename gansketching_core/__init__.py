@@ -7,37 +7,30 @@ from __future__ import annotations
 
 from importlib import import_module
 
-_HOME = {
-    "checkpoints": (
-        "describe",
-        "load_customised",
-        "load_model",
-        "load_photosketch",
-        "save_customised",
-        "save_model",
-        "save_photosketch",
-    ),
-    "evaluate": ("sketch_match",),
-    "finetune": ("FinetuneConfig", "SketchFinetuner", "StepReport"),
-    "ganspace": ("Directions", "fit_directions"),
-    "images": (
-        "ImageSet",
-        "SketchConfig",
-        "from_comfy",
-        "grid",
-        "load_images",
-        "prepare_sketches",
-        "save_png",
-        "to_comfy",
-    ),
-    "latents": ("Latents", "SampleConfig", "interpolate_models", "render", "sample_z"),
-    "photosketch": ("LineExtractor", "PhotoSketch"),
-    "pretrain": ("PretrainConfig", "Pretrainer"),
-    "project": ("ProjectConfig", "Projector", "SketchSearch", "SketchSearchConfig"),
-    "runs": ("RunResult", "customise", "sketches_for"),
-    "stylegan2": ("Discriminator", "GanConfig", "GanModel", "Generator"),
+_PUBLIC = {
+    "images": ("from_comfy", "grid", "save_png", "to_comfy"),
+    "datasets": ("ImageSet", "load_images"),
+    "networks.stylegan2": ("Discriminator", "GanConfig", "GanModel", "Generator"),
+    "networks.photosketch": ("PhotoSketch",),
+    "networks.line_extractor": ("LineExtractor",),
+    "checkpoints.describe": ("describe",),
+    "checkpoints.hashes": ("weights_hash",),
+    "checkpoints.load": ("load_customised", "load_model", "load_photosketch"),
+    "checkpoints.native": ("save_customised", "save_model", "save_photosketch"),
+    "sketches.prepare": ("SketchConfig", "prepare_sketches"),
+    "latents.spaces": ("Latents",),
+    "latents.sampling": ("SampleConfig", "render", "sample_z"),
+    "latents.model_mixing": ("interpolate_models",),
+    "latents.ganspace": ("Directions", "fit_directions"),
+    "inversion.image": ("ProjectConfig", "Projector"),
+    "inversion.sketch": ("SketchSearch", "SketchSearchConfig"),
+    "training.finetune_config": ("FinetuneConfig",),
+    "training.finetune": ("SketchFinetuner", "StepReport"),
+    "training.finetune_run": ("RunResult", "customise", "sketches_for"),
+    "training.pretrain": ("PretrainConfig", "Pretrainer"),
+    "evaluation.sketch_match": ("sketch_match",),
 }
-_MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
+_MODULE_OF = {name: module for module, names in _PUBLIC.items() for name in names}
 
 __all__ = sorted(_MODULE_OF)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from .drawing import SketchPad
 from .editing import (
     DirectionsSheet,
     EditLatents,
@@ -14,9 +13,8 @@ from .editing import (
     WShift,
 )
 from .evaluation import EvaluateModel, SketchMatchScore
-from .getting import GetModel
-from .loaders import LoadPhotos, LoadPhotoSketch, LoadSketches, LoadStyleGAN, SaveCustomisedModel
-from .mixing import (
+from .get_model import GetModel
+from .latents import (
     InterpolateLatents,
     JoinLatents,
     LatentsFromSeed,
@@ -26,8 +24,10 @@ from .mixing import (
     StyleMix,
     TruncateLatents,
 )
-from .projecting import ProjectImage, ProjectSketch
+from .load import LoadPhotos, LoadPhotoSketch, LoadSketches, LoadStyleGAN, SaveCustomisedModel
+from .projection import ProjectImage, ProjectSketch
 from .sampling import Sample, SideBySide
+from .sketch_pad import SketchPad
 from .sketching import PhotoSketch, PrepareSketch
 from .training import FineTuneMapping, FineTuneOptions
 

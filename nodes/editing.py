@@ -7,11 +7,15 @@ import logging
 
 import torch
 
-from ..gansketching_core import ganspace, images
-from ..gansketching_core import latents as core
-from ..gansketching_core.runs import sketches_for
-from . import host, library, pictures, widgets
-from .mixing import LATENTS, LayerRange, last_or_none, layer_widgets
+from ..gansketching_core.images import grid, to_comfy
+from ..gansketching_core.latents.ganspace import edit, fit_directions, sheet
+from ..gansketching_core.latents.latent_files import load_directions, save_directions
+from ..gansketching_core.latents.mean_shift import shift_towards
+from ..gansketching_core.latents.model_mixing import interpolate_models, render_between
+from ..gansketching_core.latents.sampling import SampleConfig
+from ..gansketching_core.training.finetune_run import sketches_for
+from . import host, model_files, pictures, widgets
+from .latents import LATENTS, LayerRange, last_or_none, layer_widgets
 from .sampling import batch_size
 
 MODEL, DIRECTIONS = "GANSKETCHING_MODEL", "GANSKETCHING_DIRECTIONS"
@@ -49,7 +53,7 @@ class InterpolateModels:
 
     def mix(self, first, second, alpha):
         with host.training_mode():
-            return (core.interpolate_models(first, second, alpha),)
+            return (interpolate_models(first, second, alpha),)
 
 
 class ModelFilm:
@@ -64,7 +68,7 @@ class ModelFilm:
 
     @classmethod
     def INPUT_TYPES(cls):
-        options = widgets.widgets(core.SampleConfig, skip=["truncation_cutoff"])
+        options = widgets.widgets(SampleConfig, skip=["truncation_cutoff"])
         mode = "weights mixes the networks. w mixes only what they make of the latents: faster, much alike."
         return {
             "required": {
@@ -82,15 +86,15 @@ class ModelFilm:
         }
 
     def film(self, first, second, latents, frames, start, end, back, mode, columns, **options):
-        config = widgets.build(core.SampleConfig, **options)
+        config = widgets.build(SampleConfig, **options)
         alphas = torch.linspace(start, end, frames).tolist()
         count, progress = len(latents), host.Progress(len(latents) * frames)
         with host.borrowed_device(1) as device:
             first, second = (host.model_on_device(model, device) for model in (first, second))
             settings = {"mode": mode, "batch": batch_size(first), "on_batch": progress.on_batch}
-            x = core.render_between(first, second, latents, alphas, config, **settings).cpu()
-        tiles = [images.grid(frame, columns or round(count**0.5 + 0.499)) for frame in x.split(count)]
-        return (images.to_comfy(torch.cat(tiles + tiles[-2:0:-1] if back else tiles)),)
+            x = render_between(first, second, latents, alphas, config, **settings).cpu()
+        tiles = [grid(frame, columns or round(count**0.5 + 0.499)) for frame in x.split(count)]
+        return (to_comfy(torch.cat(tiles + tiles[-2:0:-1] if back else tiles)),)
 
 
 class WShift:
@@ -136,7 +140,7 @@ class WShift:
         with host.training_mode(), host.borrowed_device(1) as device:
             base, network = host.model_on_device(model, device), host.on_device(photosketch, device)
             drawings = sketches_for(base, sketches.clone(), network)
-            shifted = core.shift_towards(base, drawings, network, on_batch=progress.on_batch, **options)
+            shifted = shift_towards(base, drawings, network, on_batch=progress.on_batch, **options)
             shifted = host.model_on_device(shifted, model.w_mean.device)
             about = {"base_name": model.name, **model.metadata, "moves": "w_shift"}
             return (dataclasses.replace(shifted, discriminator=model.discriminator, metadata=about),)
@@ -174,7 +178,7 @@ class FitDirections:
     def fit(self, model, components, samples, seed):
         progress = host.Progress(samples)
         options = {"components": components, "samples": samples, "seed": seed, "on_batch": progress.on_batch}
-        return (ganspace.fit_directions(model, **options),)
+        return (fit_directions(model, **options),)
 
 
 class EditLatents(LayerRange):
@@ -207,7 +211,7 @@ class EditLatents(LayerRange):
 
     def edit(self, model, latents, directions, component, strength, first_layer, last_layer, truncation, **order):
         layers = {"first": first_layer, "last": last_or_none(last_layer)}
-        return (ganspace.edit(model, latents, directions, component, strength, psi=truncation, **layers, **order),)
+        return (edit(model, latents, directions, component, strength, psi=truncation, **layers, **order),)
 
 
 class DirectionsSheet(LayerRange):
@@ -246,8 +250,8 @@ class DirectionsSheet(LayerRange):
         with host.borrowed_device(1) as device:
             model = host.model_on_device(model, device)
             settings = {"batch": batch_size(model), "on_batch": progress.on_batch}
-            x = ganspace.sheet(model, latents[0], directions, **options, **settings).cpu()
-        rows = [(f"direction {k}", images.to_comfy(row)) for k, row in enumerate(x.split(columns))]
+            x = sheet(model, latents[0], directions, **options, **settings).cpu()
+        rows = [(f"direction {k}", to_comfy(row)) for k, row in enumerate(x.split(columns))]
         return (pictures.to_image(pictures.labelled(rows, columns=columns, across=False)),)
 
 
@@ -271,9 +275,9 @@ class SaveDirections:
         }
 
     def save(self, directions, name):
-        path = library.new_result(name, library.DIRECTIONS)
-        ganspace.save_directions(directions, path)
-        text = f"Saved {path.relative_to(library.results_folder())}, {len(directions)} directions."
+        path = model_files.new_result(name, model_files.DIRECTIONS)
+        save_directions(directions, path)
+        text = f"Saved {path.relative_to(model_files.results_folder())}, {len(directions)} directions."
         logging.getLogger(__name__).info(text)
         return {"ui": {"text": [text]}}
 
@@ -290,18 +294,18 @@ class LoadDirections:
 
     @classmethod
     def INPUT_TYPES(cls):
-        names = list(library.directions())
+        names = list(model_files.directions())
         tooltip = "Files of models/ganspace (.npz, .safetensors), then those saved by this pack [output]."
         return {"required": {"name": (names, {"default": names[0] if names else "", "tooltip": tooltip})}}
 
     @classmethod
     def VALIDATE_INPUTS(cls, name):
         remedy = "Put the file into models/ganspace, or save one with Save Directions, and refresh the node list (R)."
-        return library.listed(library.directions(), name, remedy)
+        return model_files.listed(model_files.directions(), name, remedy)
 
     @classmethod
     def IS_CHANGED(cls, name):
-        return library.version(library.directions(), name)
+        return model_files.version(model_files.directions(), name)
 
     def load(self, name):
-        return (ganspace.load_directions(library.pick(library.directions(), name)),)
+        return (load_directions(model_files.pick(model_files.directions(), name)),)

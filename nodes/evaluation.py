@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import torch
 
-from ..gansketching_core import images as image_tools
-from ..gansketching_core.evaluate import evaluate_model, sketch_match
-from ..gansketching_core.features import EXTRACTORS, OFFLINE, load_extractor
+from ..gansketching_core.datasets import ImageSet
+from ..gansketching_core.evaluation.evaluate import evaluate_model
+from ..gansketching_core.evaluation.sketch_match import sketch_match
+from ..gansketching_core.networks.feature_networks import EXTRACTORS, OFFLINE, load_extractor
+from ..gansketching_core.sketches.prepare import prepare_sketches
 from . import host, widgets
 from .sampling import batch_size
 
@@ -62,7 +64,7 @@ class EvaluateModel:
         return True
 
     def evaluate(self, model, photos, extractor, count, path_length_pairs, seed, class_index):
-        photos = image_tools.ImageSet(photos, model.config.resolution)
+        photos = ImageSet(photos, model.config.resolution)
         progress = host.Progress(count + len(photos) + path_length_pairs)
         with host.borrowed_device(1) as device:
             result = evaluate_model(
@@ -132,7 +134,7 @@ class SketchMatchScore:
             match = sketch_match(
                 host.model_on_device(original, device),
                 host.model_on_device(customised, device),
-                image_tools.prepare_sketches(sketches, size),
+                prepare_sketches(sketches, size),
                 host.on_device(photosketch, device),
                 count=count,
                 seed=seed,

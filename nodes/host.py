@@ -27,7 +27,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from ..gansketching_core.stylegan2 import GanModel
+from ..gansketching_core.networks.stylegan2 import GanModel
 
 IN_COMFYUI = "folder_paths" in sys.modules and "comfy.model_management" in sys.modules
 

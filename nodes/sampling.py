@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from ..gansketching_core import images
-from ..gansketching_core.latents import Latents, SampleConfig, render, sample_z
-from ..gansketching_core.stylegan2 import GanModel
+from ..gansketching_core.images import to_comfy
+from ..gansketching_core.latents.sampling import SampleConfig, render, sample_z
+from ..gansketching_core.latents.spaces import Latents
+from ..gansketching_core.networks.stylegan2 import GanModel
 from . import host, pictures
 from .widgets import build, seed, widgets
 
@@ -54,7 +55,7 @@ class Sample:
         with host.borrowed_device(1) as device:
             model = host.model_on_device(model, device)
             x = render(model, latents, config, seed=seed, batch=batch_size(model), on_batch=progress.on_batch)
-            return images.to_comfy(x), Latents(latents.space, latents.data.cpu(), latents.labels)
+            return to_comfy(x), Latents(latents.space, latents.data.cpu(), latents.labels)
 
 
 class SideBySide:

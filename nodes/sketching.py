@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-from ..gansketching_core import images
+from ..gansketching_core.images import from_comfy, to_comfy
+from ..gansketching_core.sketches.prepare import SketchConfig, prepare_sketches
 from . import host
 from .widgets import build, widgets
 
@@ -31,13 +32,13 @@ class PrepareSketch:
             "required": {
                 "drawings": ("IMAGE,MASK", {"tooltip": drawings}),
                 "size": ("INT", {"default": 256, "min": 32, "max": 1024, "step": 32, "tooltip": size}),
-                **widgets(images.SketchConfig),
+                **widgets(SketchConfig),
             }
         }
 
     def prepare(self, drawings, size, **options):
-        config = build(images.SketchConfig, **options)
-        return (images.to_comfy(images.prepare_sketches(drawings, size, config)),)
+        config = build(SketchConfig, **options)
+        return (to_comfy(prepare_sketches(drawings, size, config)),)
 
 
 class PhotoSketch:
@@ -61,7 +62,7 @@ class PhotoSketch:
         }
 
     def draw(self, photosketch, photos):
-        x = images.from_comfy(photos)
+        x = from_comfy(photos)
         height, width = x.shape[2:]
         x = F.pad(x, (0, -width % 4, 0, -height % 4), mode="replicate")
         progress, drawn = host.Progress(len(x)), []
@@ -71,4 +72,4 @@ class PhotoSketch:
                 host.poll()
                 drawn.append(network(photo.to(device))[:, :, :height, :width].cpu())
                 progress.update(k + 1)
-        return (images.to_comfy(torch.cat(drawn)),)
+        return (to_comfy(torch.cat(drawn)),)

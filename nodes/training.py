@@ -7,14 +7,16 @@ import time
 from PIL import Image
 from torch import Tensor
 
-from ..gansketching_core import images as image_tools
-from ..gansketching_core.augment import parse_policy
-from ..gansketching_core.checkpoints import load_customised
-from ..gansketching_core.finetune import PRESETS, FinetuneConfig, SketchFinetuner, StepReport
-from ..gansketching_core.latents import render, sample_z
-from ..gansketching_core.runs import RunResult, customise, sketches_for
-from ..gansketching_core.stylegan2 import GanModel
-from . import host, library, live, pictures, widgets
+from ..gansketching_core.checkpoints.load import load_customised
+from ..gansketching_core.datasets import ImageSet
+from ..gansketching_core.images import to_comfy
+from ..gansketching_core.latents.sampling import render, sample_z
+from ..gansketching_core.networks.stylegan2 import GanModel
+from ..gansketching_core.training.diffaugment import parse_policy
+from ..gansketching_core.training.finetune import SketchFinetuner, StepReport
+from ..gansketching_core.training.finetune_config import PRESETS, FinetuneConfig
+from ..gansketching_core.training.finetune_run import RunResult, customise, sketches_for
+from . import host, model_files, pictures, training_view, widgets
 from .sampling import batch_size
 
 ADDED_LATER = ("warm_spread", "line_weight")  # options that saved workflows may lack
@@ -98,10 +100,10 @@ class FineTuneMapping:
         config = (options or FinetuneConfig()).model_copy(update={"seed": seed})
         size = model.config.resolution
         with host.training_mode(), host.borrowed_device(size / 64) as device:
-            photos = None if images is None else image_tools.ImageSet(images.clone(), size)
+            photos = None if images is None else ImageSet(images.clone(), size)
             base = host.model_on_device(model, device)
             drawings = sketches_for(base, sketches.clone(), photosketch, config)
-            with live.Broadcast(node, config.steps) as broadcast:
+            with training_view.Broadcast(node, config.steps) as broadcast:
                 watcher = Watcher(base, config, broadcast)
                 run = customise(
                     base,
@@ -109,14 +111,14 @@ class FineTuneMapping:
                     photosketch,
                     config,
                     images=photos,
-                    folder=library.runs_folder(),
+                    folder=model_files.runs_folder(),
                     on_start=broadcast.started,
                     on_step=watcher,
                     poll=host.poll,
                     stop=broadcast.stop,
                     go_on=go_on,
                 )
-                preview = watcher.grid(run.model, image_tools.to_comfy(drawings))
+                preview = watcher.grid(run.model, to_comfy(drawings))
                 broadcast.finished(run.history, run.stopped, preview)
             customised = load_customised(run.path / "model.safetensors", model)
         return customised, pictures.to_image(preview), loss_plot(run.history), report(run, config)
@@ -125,7 +127,7 @@ class FineTuneMapping:
 class Watcher:
     """Follows a training: progress bar and, now and then, the same few samples before and after."""
 
-    def __init__(self, base: GanModel, config: FinetuneConfig, broadcast: live.Broadcast):
+    def __init__(self, base: GanModel, config: FinetuneConfig, broadcast: training_view.Broadcast):
         self.progress, self.broadcast = host.Progress(config.steps), broadcast
         labels = config.class_index if base.config.class_count else None
         self.latents = sample_z(base, PREVIEW_COUNT, PREVIEW_SEED, labels)
@@ -150,12 +152,12 @@ class Watcher:
 
     def _samples(self, model: GanModel) -> Tensor:
         polled = render(model, self.latents, batch=batch_size(model), on_batch=lambda *_: host.poll())
-        return image_tools.to_comfy(polled)
+        return to_comfy(polled)
 
 
 def loss_plot(history: list[StepReport]) -> Tensor:
     """Adversarial losses over the steps -> IMAGE [1,H,W,3]."""
-    return pictures.to_image(pictures.loss_plot(live.curves(history)))
+    return pictures.to_image(pictures.loss_plot(training_view.curves(history)))
 
 
 def report(run: RunResult, config: FinetuneConfig) -> str:
@@ -176,6 +178,6 @@ def report(run: RunResult, config: FinetuneConfig) -> str:
         how,
         str(run.match),
         f"Options: {options}.",
-        f"Kept in output/{library.RESULTS}/{library.RUNS}/{run.key}.",
+        f"Kept in output/{model_files.RESULTS}/{model_files.RUNS}/{run.key}.",
     ]
     return "\n".join(lines)

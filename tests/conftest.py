@@ -35,7 +35,7 @@ def trainable(pack, home):
     return {
         "model": tiny_model(pack),
         "sketches": as_image(drawing()),
-        "photosketch": pack.core_photosketch.LineExtractor(),
+        "photosketch": pack.core.LineExtractor(),
         "seed": 3,
         "options": options,
     }
@@ -44,7 +44,7 @@ def trainable(pack, home):
 @pytest.fixture
 def registry(pack):
     """Every node class by id, those that ComfyUI brings too."""
-    return {**pack.headless_nodes.COMFY_NODES, **pack.classes}
+    return {**pack.headless.COMFY_NODES, **pack.classes}
 
 
 @pytest.fixture
@@ -57,10 +57,10 @@ def short_run(pack, home, monkeypatch):
 
     monkeypatch.setattr(pack.training, "FinetuneConfig", Short)
     bundled = {name: home / "models" / name for name in ("fruit.safetensors", "sketcher.safetensors")}
-    monkeypatch.setattr(pack.library, "_bundled_weights", lambda: bundled)
-    pack.core_checkpoints.save_model(tiny_model(pack), bundled["fruit.safetensors"])
-    network = pack.core_photosketch.PhotoSketch(width=4, blocks=1)
-    pack.core_checkpoints.save_photosketch(network, bundled["sketcher.safetensors"])
+    monkeypatch.setattr(pack.model_files, "_bundled_weights", lambda: bundled)
+    pack.core.save_model(tiny_model(pack), bundled["fruit.safetensors"])
+    network = pack.core.PhotoSketch(width=4, blocks=1)
+    pack.core.save_photosketch(network, bundled["sketcher.safetensors"])
 
     def run(prompt, registry):
         prompt = copy.deepcopy(prompt)

@@ -15,8 +15,10 @@ import torch
 from PIL import Image
 from scipy import ndimage
 
-from gansketching_core import images
-from gansketching_core.images import ImageSet, SketchConfig, from_comfy, load_images, prepare_sketches, to_comfy
+from gansketching_core import datasets, images
+from gansketching_core.datasets import ImageSet, load_images
+from gansketching_core.images import from_comfy, to_comfy
+from gansketching_core.sketches.prepare import SketchConfig, prepare_sketches
 
 
 def paper(height=256, width=256, channels=1):
@@ -297,7 +299,7 @@ def write_set(tmp_path, kind):
 @pytest.mark.parametrize("kind", ["folder", "zip"])
 def test_folders_and_zips(tmp_path, kind):
     path = write_set(tmp_path, kind)
-    assert images.image_names(path) == ["2.png", "3.png", "a/x/0000.PNG", "b/0001.png"]
+    assert datasets.image_names(path) == ["2.png", "3.png", "a/x/0000.PNG", "b/0001.png"]
     loaded = load_images(path)
     assert [tuple(image.shape) for image in loaded] == [(30, 20, 3), (24, 24, 1), (24, 24, 3), (24, 24, 3)]
     np.testing.assert_array_equal((loaded[2] * 255).round().numpy(), photo(0))
@@ -312,7 +314,7 @@ def test_content_hash_follows_the_pixels(tmp_path):
     first = ImageSet(path, 16).content_hash()
     assert first == ImageSet(path, 16).content_hash()
     assert first != ImageSet(path, 32).content_hash()
-    assert first != ImageSet(path, 16, names=images.image_names(path)[1:]).content_hash()
+    assert first != ImageSet(path, 16, names=datasets.image_names(path)[1:]).content_hash()
 
 
 def test_image_set_from_a_tensor_is_cropped_about_the_centre():
@@ -353,7 +355,7 @@ def test_nvidia_data_set_zip(tmp_path):
 
 def test_every_tenth_of_each_folder_is_held_out():
     names = [f"{folder}/{k:03d}.png" for folder in "ba" for k in range(25)]
-    training, held_out = images.hold_out(names)
+    training, held_out = datasets.hold_out(names)
     assert held_out == ["a/009.png", "a/019.png", "b/009.png", "b/019.png"]
     assert sorted(training + held_out) == sorted(names)
 
@@ -427,4 +429,6 @@ def test_paths_without_images(tmp_path):
 
 
 def test_kind_is_the_folders_name_up_to_the_first_underscore():
-    assert images.kind_of("fruits/apple_golden_1/0000.webp") == "apple" and images.kind_of("banana/1.png") == "banana"
+    assert (
+        datasets.kind_of("fruits/apple_golden_1/0000.webp") == "apple" and datasets.kind_of("banana/1.png") == "banana"
+    )

@@ -20,7 +20,7 @@ from PIL import Image
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from gansketching_core.cli_pack import load_pack  # noqa: E402
+from gansketching_core.cli.pack import load_pack  # noqa: E402
 
 load_pack()
 from gansketching_pack import gansketching_core as core  # noqa: E402

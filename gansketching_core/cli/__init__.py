@@ -1,0 +1,1 @@
+"""The `gansketching` command; with this package, the only place that prints."""

@@ -1,0 +1,77 @@
+"""Flags that several commands share, and what is loaded by them: device, model, sketcher, pictures."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from ..checkpoints.describe import describe
+from ..checkpoints.load import load_customised, load_model, load_photosketch
+from ..datasets import load_images
+from ..networks.line_extractor import LineExtractor
+from ..networks.stylegan2 import GanModel
+from .pack import find_file, pack_root
+
+LINES = "lines"
+MODEL_HELP = "model file, or the name of a bundled model"
+SKETCHER_HELP = f'photo-to-sketch network: a file, the name of a bundled one, or "{LINES}", a filter without weights'
+
+
+def device_of(args: Namespace) -> torch.device:
+    """The device of --device."""
+    if args.device != "auto":
+        return torch.device(args.device)
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def add_device(parser: ArgumentParser) -> None:
+    """--device."""
+    parser.add_argument("--device", default="auto", metavar="DEVICE", help="cpu, cuda, cuda:1 ... (default: auto)")
+
+
+def load_generator(name: str, base: str | None, device: torch.device) -> GanModel:
+    """A whole model, or a customised one on its base: `base`, else the bundled model it was made from."""
+    path = find_file(name, "weights", ".safetensors")
+    about = describe(path) if path.suffix == ".safetensors" else {}
+    if about.get("kind") != "customised model":
+        model = load_model(path)
+    elif base is not None:
+        model = load_customised(path, load_generator(base, None, torch.device("cpu")))
+    else:
+        model = load_customised(path, _find_base(path, about))
+    discriminator = model.discriminator and model.discriminator.to(device)
+    return replace(
+        model, generator=model.generator.to(device), discriminator=discriminator, w_mean=model.w_mean.to(device)
+    )
+
+
+def _find_base(path: Path, about: dict[str, str]) -> GanModel:
+    for candidate in sorted((pack_root() / "weights").glob("*.safetensors")):
+        if describe(candidate).get("hash") == about["base hash"]:
+            return load_model(candidate)
+    raise ValueError(
+        f'{path} was customised from "{about["base"]}", which is not bundled: give that model\'s file with --base'
+    )
+
+
+def load_sketcher(name: str, device: torch.device) -> nn.Module:
+    """The network of --sketcher."""
+    if name == LINES:
+        return LineExtractor().to(device)
+    return load_photosketch(find_file(name, "weights", ".safetensors")).to(device)
+
+
+def load_pictures(paths: list[Path]) -> list[Tensor]:
+    """Images [H,W,C] of files, folders and zips."""
+    return [image for path in paths for image in load_images(path)]
+
+
+def add_model(parser: ArgumentParser) -> None:
+    parser.add_argument("--model", default="fruit", metavar="MODEL", help=f"{MODEL_HELP} (default: fruit)")
+    parser.add_argument("--base", metavar="MODEL", help="for a customised --model: the model it was made from")
+    parser.add_argument("--label", type=int, metavar="N", help="class, for class-conditional models")
+    add_device(parser)

@@ -1,0 +1,46 @@
+"""The command `bench`: seconds and memory of training and sampling."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+
+import torch
+from tqdm import tqdm
+
+from ..experiments import bench as bench_module
+from ..networks.stylegan2 import GanConfig
+from ..training.finetune_config import PRESETS, FinetuneConfig
+from .arguments import add_device, device_of
+from .flags import build
+
+
+def bench(parser: ArgumentParser, argv: list[str]) -> None:
+    """Measure fine-tuning steps and sampling on full-size StyleGAN2 networks with random weights: medians in seconds,
+    peak memory in GiB. The columns D, R1 and G are the parts of a step; `step` has its share of R1."""
+    parser.add_argument("--resolution", type=int, nargs="+", default=[64], metavar="N", help="(default: 64)")
+    parser.add_argument("--batch", type=int, default=4, metavar="N", help="images a step (default: 4)")
+    parser.add_argument("--steps", type=int, default=2, metavar="N", help="steps that count (default: 2)")
+    parser.add_argument("--preset", choices=list(PRESETS), default="fast", help="training options (default: fast)")
+    parser.add_argument("--precision", choices=["auto", "float32", "bfloat16"], help="(default: the preset's)")
+    add_device(parser)
+    args = parser.parse_args(argv)
+
+    if args.steps < 1:
+        raise ValueError(f"--steps {args.steps}: use 1 or more")
+    changes = {"precision": args.precision} if args.precision else {}
+    config = build(lambda **given: FinetuneConfig.preset(args.preset, **given), batch=args.batch, **changes)
+    for resolution in args.resolution:
+        build(GanConfig, resolution=resolution)
+    device = device_of(args)
+    print(
+        f"{device}, {torch.get_num_threads()} threads, PyTorch {torch.__version__}, batch {args.batch}, {args.preset}"
+    )
+    print(f"{'px':>5} {'D':>8} {'R1':>8} {'G':>8} {'step':>8} {'GiB':>7} {'sample':>8} {'GiB':>7}")
+    for resolution in sorted(args.resolution):  # peak memory only grows
+        with tqdm(total=args.steps + 1, desc=f"{resolution} px", leave=False, dynamic_ncols=True) as bar:
+            report = bench_module.bench(
+                resolution, args.batch, config, device=device, steps=args.steps, on_step=lambda _, bar=bar: bar.update()
+            )
+        seconds = [report.discriminators, report.r1, report.generator, report.iteration]
+        cells = [f"{value:8.3f}" for value in seconds] + [f"{report.training_memory:7.2f}"]
+        print(f"{resolution:>5} {' '.join(cells)} {report.sample:8.3f} {report.sampling_memory:7.2f}")

@@ -1,0 +1,116 @@
+"""The command `finetune`: customise a generator with sketches."""
+
+from __future__ import annotations
+
+import sys
+from argparse import ArgumentParser, BooleanOptionalAction, Namespace
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from ..checkpoints.native import save_customised
+from ..datasets import ImageSet
+from ..images import grid, save_png
+from ..latents.sampling import render, sample_z
+from ..networks.stylegan2 import GanModel
+from ..sketches.prepare import SketchConfig
+from ..training.finetune import SketchFinetuner, StepReport
+from ..training.finetune_config import PRESETS, FinetuneConfig
+from ..training.finetune_run import RunResult, customise, sketches_for
+from .arguments import MODEL_HELP, SKETCHER_HELP, add_device, device_of, load_generator, load_pictures, load_sketcher
+from .flags import add_flags, build, read_flags
+from .interrupt import interruptible
+
+
+def finetune(parser: ArgumentParser, argv: list[str]) -> None:
+    """Customise a generator so that its images follow one or a few sketches. Ctrl-C keeps what has been trained; the
+    same command goes on from there, and returns at once when nothing has changed."""
+    parser.add_argument("--model", default="fruit", metavar="MODEL", help=f"{MODEL_HELP} (default: fruit)")
+    parser.add_argument("--base", metavar="MODEL", help="for a customised --model: the model it was made from")
+    parser.add_argument(
+        "--sketches", nargs="+", required=True, type=Path, metavar="PATH", help="drawings: files, folders or zips"
+    )
+    parser.add_argument("--sketcher", default="sketcher", help=f"{SKETCHER_HELP} (default: sketcher)")
+    parser.add_argument(
+        "--images", type=Path, metavar="PATH", help="folder or zip of photos like those the model was trained on"
+    )
+    parser.add_argument("--preset", choices=list(PRESETS), default="fast", help="where the options start")
+    parser.add_argument(
+        "--output", type=Path, default=Path("customised.safetensors"), metavar="FILE", help="the customised model"
+    )
+    parser.add_argument(
+        "--preview", type=Path, metavar="FILE", help="picture of before and after (default: OUTPUT.png)"
+    )
+    parser.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR", help="state of unfinished trainings")
+    parser.add_argument("--resume", action=BooleanOptionalAction, default=True, help="go on with an unfinished run")
+    add_device(parser)
+    add_flags(parser, FinetuneConfig, "training")
+    add_flags(parser, SketchConfig, "preparation of the sketches")
+    args = parser.parse_args(argv)
+
+    config = build(lambda **given: FinetuneConfig.preset(args.preset, **given), **read_flags(args, FinetuneConfig))
+    sketch_config = build(SketchConfig, **read_flags(args, SketchConfig))
+    if args.output.suffix != ".safetensors":
+        raise ValueError(f"--output {args.output}: models are written as .safetensors")
+    device = device_of(args)
+    model = load_generator(args.model, args.base, device)
+    sketcher = load_sketcher(args.sketcher, device)
+    sketches = sketches_for(model, load_pictures(args.sketches), sketcher, config, sketch_config)
+    photos = ImageSet(args.images, model.config.resolution) if args.images else None
+    result = _customise(model, sketches, sketcher, config, photos, args)
+
+    save_customised(result.model, args.output, moves=config.moves, settings=config.model_dump())
+    preview = args.preview or args.output.with_suffix(".png")
+    save_png(before_and_after(model, result.model, sketches, config.class_index), preview)
+    took = "kept from before" if result.from_cache else f"{config.steps} steps, {result.seconds:.0f} s"
+    print(f"{result.match}\n{args.output} ({took})\n{preview} (sketches, before, after)")
+
+
+def _customise(
+    model: GanModel,
+    sketches: Tensor,
+    sketcher: nn.Module,
+    config: FinetuneConfig,
+    photos: ImageSet | None,
+    args: Namespace,
+) -> RunResult:
+    """runs.customise with a progress bar that shows the losses."""
+    bar = tqdm(total=config.steps, desc="finetune", unit="step", dynamic_ncols=True)
+    with bar, interruptible() as poll:
+
+        def on_step(report: StepReport, finetuner: SketchFinetuner) -> None:
+            if bar.n == 0 and report.step:
+                bar.initial = bar.n = report.step
+                bar.write(f"going on after step {report.step}", file=sys.stderr)
+            bar.set_postfix({name: f"{value:.2f}" for name, value in report.losses.items() if name[0] in "DG"})
+            bar.update(report.step + 1 - bar.n)
+
+        try:
+            return customise(
+                model,
+                sketches,
+                sketcher,
+                config,
+                images=photos,
+                folder=args.runs,
+                on_step=on_step,
+                poll=poll,
+                resume=args.resume,
+            )
+        except KeyboardInterrupt:
+            bar.close()
+            print(f"Stopped after {bar.n} steps, kept in {args.runs}: the same command goes on.", file=sys.stderr)
+            raise
+
+
+def before_and_after(
+    before: GanModel, after: GanModel, sketches: Tensor, class_index: int = 0, count: int = 8
+) -> Tensor:
+    """Rows of `count`: sketches, samples of both models from the same latents -> [1,3,h,w] in -1..1."""
+    z = sample_z(before, count, labels=class_index if before.config.class_count else None)
+    rows = [render(model, z).clamp(-1, 1).cpu() for model in (before, after)]
+    paper = torch.ones_like(rows[0])
+    paper[: len(sketches)] = sketches[:count].cpu()
+    return grid(torch.cat([paper, *rows]), count)

@@ -1,0 +1,21 @@
+"""The command `info`: say what a model file is."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+
+from ..checkpoints.describe import describe
+from .pack import find_file
+
+
+def info(parser: ArgumentParser, argv: list[str]) -> None:
+    """Say what a model file is: kind, resolution, channels, base, training settings, licence."""
+    parser.add_argument("files", nargs="+", help="model files, or names of bundled ones")
+    args = parser.parse_args(argv)
+    for name in args.files:
+        path = find_file(name, "weights", ".safetensors")
+        about = describe(path)
+        width = max(map(len, about))
+        print(path)
+        for key, value in about.items():
+            print(f"  {key:<{width}}  {value}")

@@ -1,0 +1,101 @@
+"""The `gansketching` command: finds the command that is asked for, and turns errors into one line.
+
+A command is a function (parser, argv) in the file of its name beside this one: it adds its flags to the parser, parses
+argv and does the work. Its docstring is its help. To add one, write the file and name it in COMMANDS.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import logging
+import sys
+import traceback
+from importlib import metadata
+from typing import NoReturn
+
+# Command -> one line of help. Its module is imported when it is needed: --help must not wait for torch.
+COMMANDS: dict[str, str] = {
+    "run": "execute a ComfyUI workflow (API format) without ComfyUI",
+    "finetune": "customise a generator with one or a few sketches",
+    "sample": "generate images",
+    "sketch": "turn photos into line drawings",
+    "project": "find the latents of photos",
+    "project-sketch": "find images that look like a sketch",
+    "interpolate": "mix two models, or film one turning into the other",
+    "directions": "find what a model can vary (GANSpace)",
+    "animate": "film a walk through latents, or along a direction",
+    "info": "say what a model file is",
+    "convert": "write any supported model file as .safetensors",
+    "download": "list models that others offer, and get one",
+    "pretrain": "train a StyleGAN2 from scratch on a folder of images",
+    "pretrain-sketcher": "train a small photo-to-sketch network",
+    "evaluate": "say how good a model is, beside photos or sketches",
+    "study": "measure the method against baselines and ablations",
+    "bench": "measure seconds and memory of training and sampling",
+}
+
+
+class Parser(argparse.ArgumentParser):
+    """Says in one line what is wrong, without the usage of a dozen lines."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ValueError(f"{message} (see {self.prog} --help)")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command. -> 0, 2 for a mistake of the user's, 1 for any other error, 130 after Ctrl-C."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in argv
+    try:
+        if not argv or argv[0] not in COMMANDS:
+            _top_level(argv)
+        else:
+            _run(argv[0], argv[1:])
+        return 0
+    except KeyboardInterrupt:
+        return _stop(debug, 130, "stopped")
+    except (ValueError, OSError) as error:
+        return _stop(debug, 2, f"error: {error}")
+    except Exception as error:
+        detail = str(error) or type(error).__name__
+        return _stop(debug, 1, f"error: {detail} (--debug shows where)")
+
+
+def _run(name: str, argv: list[str]) -> None:
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    module = name.replace("-", "_")
+    command = getattr(importlib.import_module(f".{module}", __package__), module)
+    parser = Parser(prog=f"gansketching {name}", description=command.__doc__)
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    command(parser, argv)
+
+
+def _stop(debug: bool, code: int, message: str) -> int:
+    if debug:
+        traceback.print_exc()
+    print(f"gansketching: {message}", file=sys.stderr)
+    return code
+
+
+def _top_level(argv: list[str]) -> None:
+    width = max(map(len, COMMANDS)) + 2
+    commands = "\n".join(f"  {name:<{width}}{line}" for name, line in COMMANDS.items())
+    parser = Parser(
+        prog="gansketching",
+        description="Customise a StyleGAN2 with hand-drawn sketches.",
+        epilog=f"commands:\n{commands}\n\ngansketching COMMAND --help shows the options of one.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("command", metavar="COMMAND", choices=COMMANDS, help="what to do")
+    parser.add_argument("--version", action="version", version=f"gansketching {_version()}")
+    if argv:
+        parser.parse_args(argv)
+    parser.print_help()
+
+
+def _version() -> str:
+    try:
+        return metadata.version("gansketching")
+    except metadata.PackageNotFoundError:
+        return "(not installed)"

@@ -1,0 +1,59 @@
+"""The command `pretrain-sketcher`: train a small photo-to-sketch network."""
+
+from __future__ import annotations
+
+import sys
+from argparse import ArgumentParser, BooleanOptionalAction
+from pathlib import Path
+
+from tqdm import tqdm
+
+from ..training.sketcher import SketcherConfig, train_sketcher
+from .arguments import add_device, device_of
+from .flags import add_flags, build, read_flags
+from .interrupt import interruptible
+
+
+def pretrain_sketcher(parser: ArgumentParser, argv: list[str]) -> None:
+    """Train a small photo-to-sketch network on photos of single objects on white. Ctrl-C keeps what has been trained;
+    the same command goes on from there."""
+    parser.add_argument("photos", type=Path, help="folder or zip of photos on white")
+    parser.add_argument("--pairs", type=Path, metavar="FILE", help=".npz with `photo` and `sketch` (bytes)")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=Path("sketcher.safetensors"),
+        metavar="FILE",
+        help="(default: sketcher.safetensors)",
+    )
+    parser.add_argument("--resume", action=BooleanOptionalAction, default=True, help="go on with an unfinished run")
+    add_device(parser)
+    add_flags(parser, SketcherConfig, "training")
+    args = parser.parse_args(argv)
+
+    config = build(SketcherConfig, **read_flags(args, SketcherConfig))
+    bar = tqdm(total=config.steps, desc="pretrain-sketcher", unit="step", dynamic_ncols=True)
+    with bar, interruptible() as poll:
+
+        def on_step(done: int, losses: dict[str, float]) -> None:
+            poll()
+            bar.set_postfix({name: f"{value:.3f}" for name, value in losses.items()})
+            if bar.n == 0 and done > 1:
+                bar.initial = bar.n = done - 1
+            bar.update(done - bar.n)
+
+        try:
+            train_sketcher(
+                config,
+                args.photos,
+                args.pairs,
+                args.output,
+                on_step=on_step,
+                resume=args.resume,
+                device=str(device_of(args)),
+            )
+        except KeyboardInterrupt:
+            bar.close()
+            print(f"Stopped after {bar.n} steps: the same command goes on.", file=sys.stderr)
+            raise
+    print(f"{args.output} ({args.output.stat().st_size / 1e6:.1f} MB)")

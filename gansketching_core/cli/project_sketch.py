@@ -1,0 +1,44 @@
+"""The command `project-sketch`: find images that look like a sketch."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from pathlib import Path
+
+import torch
+
+from ..images import grid, save_png
+from ..inversion.sketch import SketchSearch, SketchSearchConfig
+from ..latents.latent_files import save_latents
+from ..training.finetune_run import sketches_for
+from .arguments import SKETCHER_HELP, add_model, device_of, load_generator, load_pictures, load_sketcher
+from .flags import add_flags, build, read_flags
+from .progress import run_search
+
+
+def project_sketch(parser: ArgumentParser, argv: list[str]) -> None:
+    """Find images of a model, original or customised, whose line drawing looks like a sketch. No training."""
+    parser.add_argument("sketches", nargs="+", type=Path, help="drawings: files, folders or zips")
+    parser.add_argument("--sketcher", default="sketcher", help=f"{SKETCHER_HELP} (default: sketcher)")
+    parser.add_argument("--output", type=Path, default=Path("output/from_sketch"), metavar="DIR")
+    add_model(parser)
+    add_flags(parser, SketchSearchConfig, "search")
+    args = parser.parse_args(argv)
+
+    config = build(SketchSearchConfig, **read_flags(args, SketchSearchConfig))
+    device = device_of(args)
+    model, sketcher = load_generator(args.model, args.base, device), load_sketcher(args.sketcher, device)
+    sketches = sketches_for(model, load_pictures(args.sketches), sketcher)
+    search = SketchSearch(model, sketches, sketcher, config, label=args.label)
+    run_search(search, lambda report: f"distance {report.distance:.3f}")
+
+    found = search.result()
+    save_latents(found.latents, args.output / "latents.safetensors")
+    for index, image in enumerate(found.images):
+        save_png(image, args.output / f"{index:05}.png")
+    drawings = found.drawings.expand(-1, 3, -1, -1)
+    sheet = grid(torch.cat([found.images, drawings.to(found.images)]), len(drawings))
+    save_png(sheet, args.output / "sheet.png")
+    near, far = float(found.distance.min()), float(found.distance.max())
+    print(f"distance of the lines: {near:.3f} to {far:.3f} of the image side")
+    print(f"{args.output} ({len(drawings)} images, sheet.png, latents.safetensors)")

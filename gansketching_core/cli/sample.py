@@ -1,0 +1,48 @@
+"""The command `sample`: generate images."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from pathlib import Path
+
+from tqdm import tqdm
+
+from ..images import grid, save_png
+from ..latents.latent_files import load_latents
+from ..latents.sampling import SampleConfig, render, sample_z
+from .arguments import MODEL_HELP, add_device, device_of, load_generator
+from .flags import add_flags, build, read_flags
+
+
+def sample(parser: ArgumentParser, argv: list[str]) -> None:
+    """Generate images. Sample i depends on the seed and i alone: models with a common base can be compared image by
+    image, and a larger count only adds images."""
+    parser.add_argument("model", nargs="?", default="fruit", help=f"{MODEL_HELP}, or a customised one (default: fruit)")
+    parser.add_argument("--base", metavar="MODEL", help="for a customised model: the one it was made from")
+    parser.add_argument("--count", type=int, default=16, metavar="N", help="how many images (default: 16)")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="which images (default: 0)")
+    parser.add_argument("--label", type=int, metavar="N", help="class, for class-conditional models")
+    parser.add_argument("--latents", type=Path, metavar="FILE", help="saved latents, in place of new ones")
+    parser.add_argument("--batch", type=int, default=8, metavar="N", help="images at a time (default: 8)")
+    parser.add_argument("--output", type=Path, metavar="DIR", help="one PNG for each image (default: ./output/samples)")
+    parser.add_argument("--grid", type=Path, metavar="FILE", help="all images in one PNG; alone, only that is written")
+    add_device(parser)
+    add_flags(parser, SampleConfig, "images")
+    args = parser.parse_args(argv)
+
+    config = build(SampleConfig, **read_flags(args, SampleConfig))
+    model = load_generator(args.model, args.base, device_of(args))
+    z = load_latents(args.latents) if args.latents else sample_z(model, args.count, args.seed, args.label)
+    with tqdm(total=len(z), desc="sample", unit="image", dynamic_ncols=True) as bar:
+        x = render(
+            model, z, config, seed=args.seed, batch=args.batch, on_batch=lambda done, _: bar.update(done - bar.n)
+        )
+    folder = args.output or (None if args.grid else Path("output/samples"))
+    if folder is not None:
+        stem = Path(args.model).stem
+        for index, image in enumerate(x):
+            save_png(image, folder / f"{stem}_seed{args.seed}_{index:05}.png")
+        print(f"{folder} ({len(x)} images)")
+    if args.grid is not None:
+        save_png(grid(x, round(len(x) ** 0.5 + 0.499)), args.grid)
+        print(args.grid)

@@ -1,0 +1,96 @@
+"""The command `study`: measures the method against baselines and ablations."""
+
+from __future__ import annotations
+
+import sys
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from ..experiments.study import METHODS, Cell, Study, plan
+from ..experiments.study_report import environment, sheet, tables
+from ..files import atomic_write
+from ..networks.feature_networks import EXTRACTORS, OFFLINE, load_extractor
+from ..training.placement import placement_of
+from .arguments import SKETCHER_HELP, load_generator, load_sketcher
+from .interrupt import interruptible
+from .pack import pack_root
+
+FRUIT = ("banana", "pineapple", "strawberry", "avocado", "lemon")
+
+
+def study(parser: ArgumentParser, argv: list[str]) -> None:
+    """Measure how well customised models meet the photos of a class that they were asked for by sketches alone: the
+    method, its baselines and ablations, every number with its spread. Hours on a CPU. Ctrl-C keeps all that has been
+    measured; the same command goes on. Several of these commands may share an output folder, for different classes."""
+    parser.add_argument("name", choices=["fruit"], help="the study: fruit")
+    parser.add_argument("--data", type=Path, required=True, help="folder or zip of photos, a folder for each variety")
+    parser.add_argument("--output", type=Path, default=Path("study"), metavar="FOLDER", help="(default: study)")
+    parser.add_argument("--model", help="model file, or the name of a bundled model (default: the study's)")
+    parser.add_argument("--sketcher", default="sketcher", metavar="NAME", help=SKETCHER_HELP)
+    parser.add_argument("--extractor", choices=list(EXTRACTORS), default=OFFLINE, help=f"(default: {OFFLINE})")
+    parser.add_argument(
+        "--classes", nargs="+", default=list(FRUIT), metavar="CLASS", help=f"(default: {' '.join(FRUIT)})"
+    )
+    parser.add_argument(
+        "--methods", nargs="+", default=list(METHODS), metavar="METHOD", help=f"of {', '.join(METHODS)}"
+    )
+    parser.add_argument("--seeds", type=int, default=3, metavar="N", help="of the main table (default: 3)")
+    parser.add_argument("--samples", type=int, default=500, metavar="N", help="pictures a cell (default: 500)")
+    parser.add_argument("--steps", type=int, metavar="N", help="of every training, to try things out")
+    parser.add_argument("--report-only", action="store_true", help="write the tables of what has been measured")
+    args = parser.parse_args(argv)
+
+    if args.seeds < 1:
+        raise ValueError(f"--seeds {args.seeds}: use 1 or more")
+    human = {folder.name: folder for folder in (pack_root() / "samples" / "sketches").iterdir() if folder.is_dir()}
+    cells = plan(args.classes, args.methods, args.seeds, human)
+    cpu = torch.device("cpu")
+    model = load_generator(args.model or args.name, None, cpu)
+    with interruptible() as poll:
+        task = Study(
+            args.data,
+            model,
+            load_sketcher(args.sketcher, cpu),
+            load_extractor(args.extractor),
+            args.output,
+            placement=placement_of(model),
+            samples=args.samples,
+            human=human,
+            steps=args.steps,
+            poll=poll,
+        )
+        task.check(args.classes)
+        try:
+            if not args.report_only:
+                _measure(task, cells)
+        except KeyboardInterrupt:
+            print("Stopped; all measured cells are kept: the same command goes on.", file=sys.stderr)
+            raise
+        finally:
+            _report(task, cells, args)
+
+
+def _measure(task: Study, cells: list[Cell]) -> None:
+    todo = [cell for cell in cells if task.kept(cell) is None]
+    with tqdm(todo, desc="study", unit="cell", dynamic_ncols=True) as bar:
+        for cell in bar:
+            bar.set_postfix_str(str(cell))
+            found = task.measure(cell)
+            bar.write(f"{cell}: Frechet distance {found['frechet']:.1f}, {found['seconds']:.0f} s", file=sys.stderr)
+
+
+def _report(task: Study, cells: list[Cell], args: Namespace) -> None:
+    results = {cell: found for cell in cells if (found := task.kept(cell))}
+    if not results:
+        return
+    head = (
+        f"Extractor: {next(iter(results.values()))['extractor']}; {args.samples} samples a cell. {environment()}.\n\n"
+    )
+    page = head + tables(results, args.classes)
+    atomic_write(args.output / "tables.md", lambda path: path.write_text(page, "utf-8"))
+    for target in args.classes:
+        sheet(task, target, args.output / f"{target}.jpg")
+    print(f"{args.output / 'tables.md'}: {len(results)} of {len(cells)} cells")

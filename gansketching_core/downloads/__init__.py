@@ -1,0 +1,1 @@
+"""Downloads: the catalogue of models that others offer, fetching and installing them."""

@@ -1,0 +1,1 @@
+"""Evaluation: metrics, the match of a model and its sketches, a classifier."""

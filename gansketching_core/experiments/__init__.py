@@ -1,0 +1,1 @@
+"""Experiments: the study of the method beside baselines, and benchmarks."""

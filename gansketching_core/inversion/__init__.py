@@ -1,0 +1,1 @@
+"""Inversion: latents for a given photo or sketch."""

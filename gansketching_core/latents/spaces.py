@@ -1,0 +1,139 @@
+"""Latents and the spaces they live in.
+
+z ~ N(0,1) is what a model and its customised versions share; w = map(z) is one style for all layers; w+ is a style for
+each layer. All functions return new Latents and leave their arguments as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from ..networks.stylegan2 import GanModel
+
+Space = Literal["z", "w", "w+"]
+SPACES = ("z", "w", "w+")
+
+
+@dataclass(frozen=True)
+class Latents:
+    """A batch of latents and the space they live in.
+
+    data: z [N, z_dim], w [N, w_dim] or w+ [N, L, w_dim]. labels: [N] of integers or [N, class_count] of weights, for z
+    of class-conditional models only: a w has its class built in.
+    """
+
+    space: Space
+    data: Tensor
+    labels: Tensor | None = None
+
+    def __post_init__(self):
+        if self.space not in SPACES:
+            raise ValueError(f'latent space "{self.space}" is unknown; use "z", "w" or "w+"')
+        if self.data.ndim != (3 if self.space == "w+" else 2):
+            expected = "[N, layers, w_dim]" if self.space == "w+" else f"[N, {self.space}_dim]"
+            raise ValueError(f"{self.space} latents have shape {tuple(self.data.shape)}, expected {expected}")
+        if self.labels is not None:
+            if self.space != "z":
+                raise ValueError(f"{self.space} latents take no labels: their class is part of them")
+            if len(self.labels) != len(self.data):
+                raise ValueError(f"{len(self.labels)} labels given for {len(self.data)} latents")
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __getitem__(self, index: int | slice | Sequence[int] | Tensor) -> Latents:
+        """Some of the batch; a single index keeps a batch of one."""
+        if isinstance(index, int):
+            if not -len(self) <= index < len(self):
+                raise IndexError(f"latent {index} of {len(self)}")
+            index = slice(index, index + 1 or None)
+        return Latents(self.space, self.data[index], None if self.labels is None else self.labels[index])
+
+
+def _fitting(model: GanModel, latents: Latents) -> Tensor:
+    """latents.data on the model's device and in its type, once its shape is known to fit the model."""
+    config = model.config
+    expected = {"z": (config.z_dim,), "w": (config.w_dim,), "w+": (config.style_count, config.w_dim)}[latents.space]
+    if latents.data.shape[1:] != expected:
+        raise ValueError(
+            f'{latents.space} latents of shape {tuple(latents.data.shape[1:])} do not fit the model "{model.name}", '
+            f"which takes {expected}; use latents made with this model or a customised version of it"
+        )
+    return latents.data.to(model.w_mean)
+
+
+@torch.no_grad()
+def to_w(model: GanModel, latents: Latents) -> Latents:
+    """z -> w through the model's mapping network; w stays."""
+    data = _fitting(model, latents)
+    if latents.space == "w+":
+        raise ValueError("w+ latents differ from layer to layer and can't be turned into w; keep them as w+")
+    if latents.space == "w":
+        return Latents("w", data)
+    labels = None if latents.labels is None else latents.labels.to(data.device)
+    return Latents("w", model.generator.map(data, labels))
+
+
+def to_w_plus(model: GanModel, latents: Latents) -> Latents:
+    """z or w -> w+ with equal styles in all layers; w+ stays."""
+    if latents.space == "w+":
+        return Latents("w+", _fitting(model, latents))
+    w = to_w(model, latents).data
+    return Latents("w+", w[:, None].expand(-1, model.config.style_count, -1))
+
+
+def truncate(model: GanModel, latents: Latents, psi: float, cutoff: int = 0) -> Latents:
+    """w_mean + psi (w - w_mean), in the first `cutoff` layers (0: all) -> w, or w+ where layers differ."""
+    count = model.config.style_count
+    if not 0 <= cutoff <= count:
+        raise ValueError(f'truncation cutoff {cutoff}: the model "{model.name}" has {count} layers; use 0 to {count}')
+    if psi == 1:
+        return to_w_plus(model, latents) if latents.space == "w+" else to_w(model, latents)
+    if latents.space != "w+" and cutoff in (0, count):
+        w = to_w(model, latents)
+        return Latents("w", model.w_mean.lerp(w.data, psi))
+    ws = to_w_plus(model, latents).data.clone()
+    layers = slice(0, cutoff or count)
+    ws[:, layers] = model.w_mean.lerp(ws[:, layers], psi)
+    return Latents("w+", ws)
+
+
+def layer_range(model: GanModel, first: int = 0, last: int | None = None) -> slice:
+    """Layers first..last, both included (None: to the end), as a slice; refuses layers the model has not."""
+    count = model.config.style_count
+    last = count - 1 if last is None else last
+    if not 0 <= first <= last < count:
+        raise ValueError(
+            f'layers {first} to {last}: the model "{model.name}" has layers 0 to {count - 1}, give a range within them'
+        )
+    return slice(first, last + 1)
+
+
+def join(parts: Sequence[Latents]) -> Latents:
+    """One batch of several. All in the same space."""
+    if not parts:
+        raise ValueError("there are no latents to join")
+    spaces = sorted({part.space for part in parts})
+    shapes = sorted({tuple(part.data.shape[1:]) for part in parts})
+    if len(spaces) > 1 or len(shapes) > 1:
+        raise ValueError(
+            f"can't join latents of spaces {', '.join(spaces)} and shapes {shapes}; bring them to one space first"
+        )
+    labels = [part.labels for part in parts]
+    if any(label is None for label in labels) != all(label is None for label in labels):
+        raise ValueError("some of the latents to join have labels and some have none")
+    return Latents(
+        parts[0].space,
+        torch.cat([part.data.to(parts[0].data) for part in parts]),
+        None if labels[0] is None else torch.cat([label.to(labels[0].device) for label in labels]),
+    )
+
+
+def split(latents: Latents) -> list[Latents]:
+    """Batches of one."""
+    return [latents[i] for i in range(len(latents))]

@@ -1,0 +1,91 @@
+"""PhotoSketch: a network that turns a photo into a line drawing (Li et al., WACV 2019, arXiv 1901.00542)."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+def check_photo(photo: Tensor) -> None:
+    if photo.ndim != 4 or photo.shape[1] != 3:
+        raise ValueError(f"photos have shape {tuple(photo.shape)}, expected [B,3,H,W]")
+    if min(photo.shape[2:]) < 32 or any(size % 4 for size in photo.shape[2:]):
+        raise ValueError(
+            f"photos are {photo.shape[3]} x {photo.shape[2]} px; resize them to multiples of 4 px, at least 32 px"
+        )
+
+
+class _BatchNorm(nn.BatchNorm2d):
+    """Batch normalisation that can use the batch's statistics without recording them."""
+
+    batch_statistics = False
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.batch_statistics:
+            return F.batch_norm(x, None, None, self.weight, self.bias, training=True, eps=self.eps)
+        return super().forward(x)
+
+
+class _Block(nn.Module):
+    """Residual block: x + BN(conv(ReLU(BN(conv(x))))), reflection padded."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.conv_block = nn.Sequential(
+            nn.ReflectionPad2d(1),
+            nn.Conv2d(channels, channels, 3, bias=False),
+            _BatchNorm(channels),
+            nn.ReLU(inplace=True),
+            nn.Identity(),  # the published network has a dropout of rate 0 here; the names of the weights count it
+            nn.ReflectionPad2d(1),
+            nn.Conv2d(channels, channels, 3, bias=False),
+            _BatchNorm(channels),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.conv_block(x)
+
+
+class PhotoSketch(nn.Module):
+    """Contour drawing network (Li et al., "Photo-Sketching", WACV 2019, arXiv 1901.00542), a pix2pix ResNet.
+
+    width=64, blocks=9 takes the authors' weights as they are; smaller values make the bundled sketcher.
+
+    `batch_statistics`: False, the default: a drawing depends on its own photo alone, by running statistics. True: batch
+    normalisation by the statistics of the batch, as "Sketch Your Own GAN" does, leaving the running ones untouched.
+    Training mode (`net.train()`) is for training the network itself and records them.
+    """
+
+    def __init__(self, *, width: int = 64, blocks: int = 9):
+        super().__init__()
+        if width < 1 or blocks < 0:
+            raise ValueError(f"width {width} must be at least 1 and blocks {blocks} at least 0")
+        self.width, self.blocks = width, blocks
+        layers = [nn.ReflectionPad2d(3), nn.Conv2d(3, width, 7, bias=False), _BatchNorm(width), nn.ReLU(inplace=True)]
+        for c in (width, width * 2):
+            layers += [
+                nn.Conv2d(c, c * 2, 3, stride=2, padding=1, bias=False),
+                _BatchNorm(c * 2),
+                nn.ReLU(inplace=True),
+            ]
+        layers += [_Block(width * 4) for _ in range(blocks)]
+        for c in (width * 2, width):
+            up = nn.ConvTranspose2d(c * 2, c, 3, stride=2, padding=1, output_padding=1, bias=False)
+            layers += [up, _BatchNorm(c), nn.ReLU(inplace=True)]
+        layers += [nn.ReflectionPad2d(3), nn.Conv2d(width, 1, 7), nn.Tanh()]
+        self.model = nn.Sequential(*layers)
+
+    @property
+    def batch_statistics(self) -> bool:
+        return self.model[2].batch_statistics
+
+    @batch_statistics.setter
+    def batch_statistics(self, value: bool) -> None:
+        for module in self.modules():
+            if isinstance(module, _BatchNorm):
+                module.batch_statistics = bool(value)
+
+    def forward(self, photo: Tensor) -> Tensor:
+        """photo [B,3,H,W] in -1..1 -> drawing [B,1,H,W] in -1..1, +1 = white paper."""
+        check_photo(photo)
+        return self.model(photo)

@@ -1,0 +1,57 @@
+"""A second discriminator for pretraining, on the features of a frozen ImageNet network.
+
+It sees what kind of thing a picture shows long before a discriminator trained from nothing does, which is worth most
+with few pictures and little time: Projected GANs (Sauer et al., NeurIPS 2021; the random mixing across channels and
+scales, spectral normalisation and the hinge loss) beside the usual discriminator, as in "Ensembling Off-the-shelf
+Models for GAN Training" (Kumari et al., CVPR 2022).
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
+
+from .feature_networks import EfficientNetLite1
+
+CHANNELS = 64
+
+
+class ProjectedDiscriminator(nn.Module):
+    """Logits [B,P] of images [B,3,H,W] in -1..1: one for each place of each of four feature maps.
+
+    Only `heads` are trained. The features are EfficientNet-Lite1's at 96 px, at strides 4, 8, 16 and 32; never measure
+    a model trained on them with the same network. The state_dict leaves the ImageNet network out.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._features = [EfficientNetLite1()]  # in a list, so that it is no submodule: it is not ours to save
+        levels = EfficientNetLite1.levels
+        self.across_channels = nn.ModuleList(nn.Conv2d(c, CHANNELS, 1) for c in levels).requires_grad_(False)
+        self.across_scales = nn.ModuleList(nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1) for _ in levels)
+        self.across_scales.requires_grad_(False)
+        for convolution in (*self.across_channels, *self.across_scales):
+            nn.init.kaiming_normal_(convolution.weight, nonlinearity="linear")
+            nn.init.zeros_(convolution.bias)
+        self.heads = nn.ModuleList(_head(downsamplings) for downsamplings in (2, 1, 0, 0))
+
+    def forward(self, images: Tensor) -> Tensor:
+        features = self._features[0].to(images.device)
+        maps = [mix(x) for mix, x in zip(self.across_channels, features.pyramid(images))]
+        mixed: Tensor | None = None
+        logits = []
+        for x, mix, head in zip(reversed(maps), reversed(self.across_scales), reversed(self.heads)):
+            if mixed is not None:
+                x = x + F.interpolate(mixed, x.shape[2:], mode="bilinear", align_corners=False)
+            mixed = mix(x) / 2**0.5
+            logits.append(head(mixed).flatten(1))
+        return torch.cat(logits, dim=1).float()
+
+
+def _head(downsamplings: int) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for stride in [2] * downsamplings + [1]:
+        layers += [spectral_norm(nn.Conv2d(CHANNELS, CHANNELS, 3, stride, padding=1)), nn.LeakyReLU(0.2)]
+    return nn.Sequential(*layers, spectral_norm(nn.Conv2d(CHANNELS, 1, 3, padding=1)))

@@ -1,0 +1,409 @@
+"""StyleGAN2 config-f generator and discriminator in plain PyTorch: no compiled operators.
+
+The numbers agree with NVIDIA's and rosinality's implementations (Karras et al., CVPR 2020, arXiv 1912.04958) from the
+same weights. Two formulations differ, for speed: activations are modulated instead of weights, so that one
+convolution serves the whole batch, and FIR filters are depthwise convolutions with a backward pass of their own.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from torch import Tensor, nn
+
+from .precision import full_precision
+from .resampling import downsample, fir, upsample
+
+ACTIVATION_GAIN = math.sqrt(2)
+LEAK = 0.2
+
+
+class GanConfig(BaseModel):
+    """The shape of a generator and its discriminator. Read from model files, never asked of the user."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    resolution: int = Field(256, description="Side of the square images in pixels; a power of two from 32 to 1024.")
+    z_dim: int = Field(512, ge=1, le=4096, description="Length of the latent z.")
+    w_dim: int = Field(512, ge=1, le=4096, description="Length of the intermediate latent w.")
+    mapping_layers: int = Field(8, ge=1, le=64, description="Depth of the mapping network.")
+    mapping_lr_mul: float = Field(0.01, gt=0, description="Learning rate multiplier of the mapping network.")
+    channels: tuple[int, ...] = Field((), description="Feature channels at 4, 8, ... resolution; empty: config-f's.")
+    class_count: int = Field(0, ge=0, le=100_000, description="Number of classes; 0 for an unconditional model.")
+    conv_clamp: float | None = Field(None, gt=0, description="Bound on activations (models trained in float16).")
+    residual_discriminator: bool = Field(True, description="False: a plain discriminator without skip branches.")
+    stddev_group: int = Field(4, ge=1, le=4096, description="Largest group of the minibatch standard deviation.")
+    cmap_dim: int = Field(0, ge=0, le=4096, description="Projection length of a conditional discriminator.")
+    discriminator_mapping_layers: int = Field(8, ge=1, le=64, description="Depth of a conditional D's label network.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_channels(cls, data):
+        if isinstance(data, dict) and not data.get("channels"):
+            resolution = data.get("resolution", 256)
+            data = {**data, "channels": config_f_channels(resolution) if _is_resolution(resolution) else ()}
+        return data
+
+    @model_validator(mode="after")
+    def _check(self):
+        if not _is_resolution(self.resolution):
+            raise ValueError(f"resolution {self.resolution} is not a power of two from 32 to 1024")
+        if len(self.channels) != self.block_count or not all(1 <= c <= 4096 for c in self.channels):
+            raise ValueError(
+                f"channels {self.channels} must be {self.block_count} numbers from 1 to 4096, one for each of 4, 8, "
+                f"... {self.resolution} px"
+            )
+        return self
+
+    @property
+    def block_count(self) -> int:
+        """Number of resolutions from 4 px up."""
+        return int(math.log2(self.resolution)) - 1
+
+    @property
+    def style_count(self) -> int:
+        """L, the number of per-layer styles of a w+: 14 at 256 px, 18 at 1024 px."""
+        return 2 * self.block_count
+
+
+def _is_resolution(value) -> bool:
+    return value in (32, 64, 128, 256, 512, 1024)
+
+
+def config_f_channels(resolution: int, channel_base: int = 32768, channel_max: int = 512) -> tuple[int, ...]:
+    """Channel table of config-f: min(channel_base / r, channel_max) for r = 4, 8 ... resolution.
+
+    channel_base 32768 is "channel multiplier 2"; 16384 the half-width models of stylegan2-ada.
+    """
+    return tuple(min(channel_base // 2**k, channel_max) for k in range(2, int(math.log2(resolution)) + 1))
+
+
+# ----------------------------------------------------------------------------------------------------------- layers
+
+
+def _normal(*shape: int, std: float = 1.0) -> Tensor:
+    """Drawn from N(0, std^2). On the meta device, where a loader looks at shapes only, nothing is drawn."""
+    values = torch.empty(shape)
+    return values if values.is_meta else values.normal_(std=std)
+
+
+def _activate(x: Tensor, clamp: float | None = None) -> Tensor:
+    """Leaky ReLU 0.2 in place. Its gain sqrt(2) has been folded into x by the caller: it commutes with the ReLU."""
+    x = F.leaky_relu_(x, LEAK)
+    return x if clamp is None else x.clamp(-clamp, clamp)
+
+
+class EqualLinear(nn.Module):
+    """Equalised fully connected layer: weight * lr_mul / sqrt(fan_in), bias * lr_mul."""
+
+    def __init__(self, fan_in: int, fan_out: int, *, lr_mul: float = 1.0, bias: float = 0.0, activate: bool = False):
+        super().__init__()
+        self.weight = nn.Parameter(_normal(fan_out, fan_in, std=1 / lr_mul))
+        self.bias = nn.Parameter(torch.full((fan_out,), bias / lr_mul))
+        self.lr_mul, self.activate = lr_mul, activate
+        self.gain = ACTIVATION_GAIN if activate else 1.0
+
+    def forward(self, x: Tensor) -> Tensor:  # [B, fan_in] -> [B, fan_out]
+        scale = self.gain * self.lr_mul
+        with full_precision(x):
+            x = F.linear(x, self.weight * (scale / math.sqrt(self.weight.shape[1])), self.bias * scale)
+        return _activate(x) if self.activate else x
+
+
+class EqualConv(nn.Module):
+    """Equalised convolution of the discriminator, activated: weight / sqrt(fan_in)."""
+
+    def __init__(self, fan_in: int, fan_out: int, kernel: int, *, stride: int = 1, clamp: float | None = None):
+        super().__init__()
+        self.weight = nn.Parameter(_normal(fan_out, fan_in, kernel, kernel))
+        self.bias = nn.Parameter(torch.zeros(fan_out))
+        self.stride, self.clamp = stride, clamp
+        self.padding = kernel // 2 if stride == 1 else 0
+
+    def forward(self, x: Tensor) -> Tensor:  # [B, fan_in, H, W]
+        weight = self.weight * (ACTIVATION_GAIN / math.sqrt(self.weight[0].numel()))
+        bias = self.bias * ACTIVATION_GAIN
+        return _activate(F.conv2d(x, weight, bias, stride=self.stride, padding=self.padding), self.clamp)
+
+
+def _normalise(z: Tensor) -> Tensor:
+    return z * torch.rsqrt(z.square().mean(dim=1, keepdim=True) + 1e-8)
+
+
+def _one_hot(labels: Tensor | None, class_count: int, batch: int, like: Tensor) -> Tensor | None:
+    """Labels [B] of integers or [B, class_count] of weights -> [B, class_count]."""
+    if class_count == 0:
+        return None
+    if labels is None:
+        raise ValueError(f"this model is class-conditional: give labels, integers from 0 to {class_count - 1}")
+    if labels.ndim == 1:
+        if labels.numel() and not 0 <= int(labels.min()) <= int(labels.max()) < class_count:
+            raise ValueError(f"class {labels.tolist()} is outside 0 to {class_count - 1}")
+        labels = F.one_hot(labels.long(), class_count)
+    if labels.shape[1] != class_count:
+        raise ValueError(f"labels have {labels.shape[1]} classes, the model {class_count}")
+    return labels.to(like).expand(batch, -1)
+
+
+class Mapping(nn.Module):
+    """f: z -> w, an MLP of activated equalised layers after normalisation of z, plus a trainable shift of w.
+
+    `w_shift` is zero unless the model was customised with `moves="w_shift"` (the reference's "style.9.w_shift").
+    """
+
+    def __init__(self, z_dim: int, w_dim: int, layers: int, lr_mul: float, class_count: int = 0):
+        super().__init__()
+        self.class_count = class_count
+        self.embed = EqualLinear(class_count, w_dim) if class_count else None
+        fan_in = z_dim + (w_dim if class_count else 0)
+        sizes = [fan_in] + [w_dim] * layers
+        self.layers = nn.ModuleList(EqualLinear(a, b, lr_mul=lr_mul, activate=True) for a, b in zip(sizes, sizes[1:]))
+        self.w_shift = nn.Parameter(torch.zeros(w_dim))
+
+    def forward(self, z: Tensor | None, labels: Tensor | None = None) -> Tensor:
+        """z [B, z_dim] ~ N(0,1), labels [B] or [B, class_count] for conditional models -> w [B, w_dim]."""
+        parts = [] if z is None else [_normalise(z)]
+        if self.embed is not None:
+            batch = len(labels) if z is None else len(z)
+            parts.append(_normalise(self.embed(_one_hot(labels, self.class_count, batch, self.w_shift))))
+        x = torch.cat(parts, dim=1)
+        for layer in self.layers:
+            x = layer(x)
+        return x + self.w_shift
+
+
+class StyledConv(nn.Module):
+    """Modulated 3x3 convolution, noise, bias, leaky ReLU. Eq. 1-3 of the StyleGAN2 paper, on activations."""
+
+    def __init__(self, fan_in: int, fan_out: int, w_dim: int, size: int, *, up: bool, clamp: float | None):
+        super().__init__()
+        self.affine = EqualLinear(w_dim, fan_in, bias=1.0)
+        self.weight = nn.Parameter(_normal(fan_out, fan_in, 3, 3))
+        self.bias = nn.Parameter(torch.zeros(fan_out))
+        self.noise_strength = nn.Parameter(torch.zeros(()))
+        self.register_buffer("noise_const", _normal(size, size))
+        self.size, self.up, self.clamp = size, up, clamp
+
+    def forward(self, x: Tensor, w: Tensor, noise: Tensor | None) -> Tensor:
+        """x [B,I,H,H], w [B,w_dim], noise [1 or B,1,size,size] or None -> [B,O,size,size]."""
+        style = self.affine(w)  # [B, I]
+        weight = self.weight / math.sqrt(self.weight[0].numel())
+        with full_precision(w):
+            energy = weight.square().sum(dim=(2, 3))  # [O, I]
+            demodulation = ACTIVATION_GAIN * torch.rsqrt(style.square() @ energy.t() + 1e-8)  # [B, O]
+        x = x * style.to(x.dtype)[:, :, None, None]
+        if self.up:
+            x = fir(F.conv_transpose2d(x, weight.transpose(0, 1) * 4, stride=2), pad=(1, 1))
+        else:
+            x = F.conv2d(x, weight, padding=1)
+        bias = (self.bias * ACTIVATION_GAIN).to(x.dtype)[None, :, None, None]
+        x = torch.addcmul(bias, x, demodulation.to(x.dtype)[:, :, None, None])
+        if noise is not None:
+            x = x + (noise * (self.noise_strength * ACTIVATION_GAIN)).to(x.dtype)
+        return _activate(x, self.clamp)
+
+
+class ToRGB(nn.Module):
+    """Modulated 1x1 convolution to colours, without demodulation or activation."""
+
+    def __init__(self, fan_in: int, w_dim: int, *, clamp: float | None):
+        super().__init__()
+        self.affine = EqualLinear(w_dim, fan_in, bias=1.0)
+        self.weight = nn.Parameter(_normal(3, fan_in, 1, 1))
+        self.bias = nn.Parameter(torch.zeros(3))
+        self.clamp = clamp
+
+    def forward(self, x: Tensor, w: Tensor) -> Tensor:  # [B,I,H,H], [B,w_dim] -> [B,3,H,H]
+        style = self.affine(w) / math.sqrt(self.weight.shape[1])
+        rgb = F.conv2d(x * style.to(x.dtype)[:, :, None, None], self.weight).to(self.bias.dtype)
+        rgb = rgb + self.bias[None, :, None, None]
+        return rgb if self.clamp is None else rgb.clamp(-self.clamp, self.clamp)
+
+
+# --------------------------------------------------------------------------------------------------------- networks
+
+Noise = Literal["none", "const", "random"] | list[Tensor]
+
+
+class Synthesis(nn.Module):
+    """g: styles -> image, skip architecture. Layer 0 works at 4 px; each further resolution has two."""
+
+    def __init__(self, config: GanConfig):
+        super().__init__()
+        channels, w_dim, clamp = config.channels, config.w_dim, config.conv_clamp
+        self.const = nn.Parameter(_normal(channels[0], 4, 4))
+        self.layers = nn.ModuleList([StyledConv(channels[0], channels[0], w_dim, 4, up=False, clamp=clamp)])
+        self.to_rgb = nn.ModuleList([ToRGB(channels[0], w_dim, clamp=clamp)])
+        for k, (fan_in, fan_out) in enumerate(zip(channels, channels[1:])):
+            size = 8 * 2**k
+            self.layers.append(StyledConv(fan_in, fan_out, w_dim, size, up=True, clamp=clamp))
+            self.layers.append(StyledConv(fan_out, fan_out, w_dim, size, up=False, clamp=clamp))
+            self.to_rgb.append(ToRGB(fan_out, w_dim, clamp=clamp))
+
+    def draw_noise(self, batch: int, mode: Noise, generator: torch.Generator | None = None) -> list[Tensor | None]:
+        """One noise map per layer for `mode`, or `mode` itself, checked, when it is a list of maps [1 or B,1,s,s]."""
+        if isinstance(mode, str):
+            if mode == "none":
+                return [None] * len(self.layers)
+            if mode == "const":
+                return [layer.noise_const[None, None] for layer in self.layers]
+            if mode == "random":
+                device = self.const.device if generator is None else generator.device
+                return [
+                    torch.randn(batch, 1, s, s, generator=generator, device=device).to(self.const)
+                    for s in (layer.size for layer in self.layers)
+                ]
+            raise ValueError(f'noise "{mode}" is unknown; use "none", "const", "random" or a list of tensors')
+        if len(mode) != len(self.layers):
+            raise ValueError(f"{len(mode)} noise maps given, the model has {len(self.layers)} layers")
+        for k, (noise, layer) in enumerate(zip(mode, self.layers)):
+            if noise.ndim != 4 or noise.shape[0] not in (1, batch) or noise.shape[1:] != (1, layer.size, layer.size):
+                raise ValueError(
+                    f"noise map {k} has shape {tuple(noise.shape)}, expected [1 or {batch},1,{layer.size},{layer.size}]"
+                )
+        return list(mode)
+
+    def forward(self, ws: Tensor, noise: Noise = "random", generator: torch.Generator | None = None) -> Tensor:
+        maps = self.draw_noise(len(ws), noise, generator)
+        x = self.layers[0](self.const.expand(len(ws), -1, -1, -1), ws[:, 0], maps[0])
+        rgb = self.to_rgb[0](x, ws[:, 1])
+        for k in range(1, len(self.to_rgb)):
+            x = self.layers[2 * k - 1](x, ws[:, 2 * k - 1], maps[2 * k - 1])
+            x = self.layers[2 * k](x, ws[:, 2 * k], maps[2 * k])
+            rgb = upsample(rgb) + self.to_rgb[k](x, ws[:, 2 * k + 1])
+        return rgb
+
+
+class Generator(nn.Module):
+    """StyleGAN2 generator: `map` then `synthesize`. Images are [B,3,R,R] in about -1..1 (not clipped)."""
+
+    def __init__(self, config: GanConfig):
+        super().__init__()
+        self.config = config
+        self.mapping = Mapping(
+            config.z_dim, config.w_dim, config.mapping_layers, config.mapping_lr_mul, config.class_count
+        )
+        self.synthesis = Synthesis(config)
+
+    def map(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        """z [B, z_dim] ~ N(0,1) -> w [B, w_dim]; labels [B] of integers for class-conditional models."""
+        if z.ndim != 2 or z.shape[1] != self.config.z_dim:
+            raise ValueError(f"z has shape {tuple(z.shape)}, expected [B, {self.config.z_dim}]")
+        return self.mapping(z, labels)
+
+    def synthesize(self, ws: Tensor, *, noise: Noise = "random", generator: torch.Generator | None = None) -> Tensor:
+        """w [B, w_dim] or w+ [B, L, w_dim] -> images [B,3,R,R].
+
+        noise: "random" (from `generator`, or torch's own), "const" (the maps stored in the model), "none", or a list of
+        one map [1 or B,1,s,s] per layer.
+        """
+        if ws.ndim == 2:
+            ws = ws[:, None].expand(-1, self.config.style_count, -1)
+        if ws.ndim != 3 or ws.shape[1:] != (self.config.style_count, self.config.w_dim):
+            expected = f"[B, {self.config.w_dim}] or [B, {self.config.style_count}, {self.config.w_dim}]"
+            raise ValueError(f"w has shape {tuple(ws.shape)}, expected {expected}")
+        return self.synthesis(ws, noise, generator)
+
+    @torch.no_grad()
+    def mean_w(self, samples: int = 4096, seed: int = 0) -> Tensor:
+        """Mean of w over `samples` random z (and classes) -> [w_dim]. For files that carry no w_mean."""
+        rng = torch.Generator().manual_seed(seed)
+        z = torch.randn(samples, self.config.z_dim, generator=rng).to(self.mapping.w_shift)
+        classes = self.config.class_count
+        labels = torch.randint(classes, (samples,), generator=rng).to(z.device) if classes else None
+        return self.map(z, labels).mean(dim=0)
+
+
+class _Block(nn.Module):
+    """[B,I,H,H] -> [B,O,H/2,H/2]: conv 3x3, FIR and strided conv 3x3; residual: (out + skip) / sqrt(2)."""
+
+    def __init__(self, fan_in: int, fan_out: int, *, residual: bool, clamp: float | None):
+        super().__init__()
+        self.conv1 = EqualConv(fan_in, fan_in, 3, clamp=clamp)
+        self.conv2 = EqualConv(fan_in, fan_out, 3, stride=2, clamp=clamp)
+        self.skip = nn.Parameter(_normal(fan_out, fan_in, 1, 1)) if residual else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = self.conv2(fir(self.conv1(x), pad=(2, 2)))
+        if self.skip is None:
+            return out
+        skip = F.conv2d(downsample(x), self.skip / math.sqrt(2 * self.skip.shape[1]))  # filter first: 1/4 of the work
+        return torch.add(skip, out, alpha=1 / math.sqrt(2))
+
+
+class Discriminator(nn.Module):
+    """StyleGAN2 discriminator: images [B,3,R,R] in -1..1 -> logits [B,1], high for real."""
+
+    def __init__(self, config: GanConfig):
+        super().__init__()
+        self.config = config
+        channels, clamp = config.channels[::-1], config.conv_clamp
+        self.from_rgb = EqualConv(3, channels[0], 1, clamp=clamp)
+        self.blocks = nn.ModuleList(
+            _Block(a, b, residual=config.residual_discriminator, clamp=clamp) for a, b in zip(channels, channels[1:])
+        )
+        last = channels[-1]
+        self.final_conv = EqualConv(last + 1, last, 3, clamp=clamp)
+        self.hidden = EqualLinear(last * 16, last, activate=True)
+        self.mapping = None
+        if config.class_count:
+            cmap_dim = config.cmap_dim or last
+            self.mapping = Mapping(0, cmap_dim, config.discriminator_mapping_layers, 0.01, config.class_count)
+            self.mapping.w_shift.requires_grad_(False)
+        self.out = EqualLinear(last, self.mapping.w_shift.numel() if self.mapping else 1)
+
+    def features(self, x: Tensor) -> list[Tensor]:
+        """Activations after each block, from R/2 down to 4 px: [B,C,H,H] each. For perceptual losses."""
+        if x.ndim != 4 or x.shape[1:] != (3, self.config.resolution, self.config.resolution):
+            size = self.config.resolution
+            raise ValueError(f"images have shape {tuple(x.shape)}, expected [B,3,{size},{size}]")
+        x, found = self.from_rgb(x), []
+        for block in self.blocks:
+            x = block(x)
+            found.append(x)
+        return found
+
+    def forward(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
+        x = self.features(x)[-1].to(self.out.bias.dtype)
+        with full_precision(x):
+            x = torch.cat([x, _minibatch_std(x, self.config.stddev_group)], dim=1)
+            x = self.out(self.hidden(self.final_conv(x).flatten(1)))
+        if self.mapping is not None:
+            direction = self.mapping(None, _one_hot(labels, self.config.class_count, len(x), x))
+            x = (x * direction).sum(dim=1, keepdim=True) / math.sqrt(direction.shape[1])
+        return x
+
+
+def _minibatch_std(x: Tensor, group: int) -> Tensor:
+    """[B,C,H,W] -> [B,1,H,W]: mean standard deviation over each sample's group.
+
+    Groups of at most `group`, strided as in the reference (sample i with i + B/group). Where the batch is no multiple
+    of the group size, which the reference can't do, groups differ in size by one.
+    """
+    groups = math.ceil(len(x) / group)
+    values = [(x[k::groups].var(dim=0, unbiased=False) + 1e-8).sqrt().mean() for k in range(groups)]
+    owner = torch.arange(len(x), device=x.device) % groups
+    return torch.stack(values)[owner][:, None, None, None].expand(-1, 1, *x.shape[2:])
+
+
+@dataclass
+class GanModel:
+    """A loaded model and what is known of it.
+
+    generator: the networks of the EMA; discriminator: None where the file has none; w_mean [w_dim]: centre of
+    truncation; name: for people; base_hash: identifies the weights a small customised file belongs to; metadata: what
+    the file says about its training and licence.
+    """
+
+    generator: Generator
+    discriminator: Discriminator | None
+    config: GanConfig
+    w_mean: Tensor
+    name: str = "model"
+    base_hash: str = ""
+    metadata: dict[str, str] = field(default_factory=dict)

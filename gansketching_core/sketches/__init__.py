@@ -1,0 +1,1 @@
+"""Sketches: drawn on the pad, prepared for training, compared with each other."""

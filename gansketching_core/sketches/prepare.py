@@ -1,0 +1,159 @@
+"""Drawings of any kind and size become the square line drawings that a model is customised with."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from pydantic import BaseModel, ConfigDict, Field
+from scipy import ndimage
+from torch import Tensor
+
+from ..images import check_image, composite_over, resize
+from .strokes import redraw
+
+LUMINANCE = (0.299, 0.587, 0.114)
+WORKING_SIDE = 1024  # strokes are measured and redrawn at this many pixels at most
+
+
+class SketchConfig(BaseModel):
+    """How drawings become the white square sketches that a model is customised with."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    invert: Literal["auto", "never", "always"] = Field(
+        "auto",
+        description="White lines on black are turned to black on white: auto when the border of the picture is dark.",
+    )
+    levels: bool = Field(
+        True, description="Make the paper pure white, also where a photo of it is in shade, and the darkest line black."
+    )
+    crop: bool = Field(False, description="Crop to what is drawn, so that the drawing fills the square.")
+    margin: float = Field(0.1, ge=0, le=1, description="White margin around a cropped drawing, as a share of its side.")
+    stroke_width: float = Field(
+        0.0,
+        ge=0,
+        le=0.2,
+        description="Redraw all strokes with a pen of this width, as a share of the side (0.02 suits the bundled "
+        "sketcher); 0 keeps them as drawn.",
+    )
+
+
+def prepare_sketches(images: Tensor | Sequence[Tensor], size: int, config: SketchConfig | None = None) -> Tensor:
+    """Drawings of any size and shape -> sketches [B,1,size,size] in -1..1, paper +1.
+
+    images: IMAGE [B,H,W,1 or 3 or 4] or MASK [B,H,W] in 0..1, or a list of such or of single images [H,W,C] or masks
+    [H,W]; a 3-dimensional tensor with 1, 3 or 4 at its end is a single image. Drawings are letterboxed, not stretched.
+    Strokes thinner than a pixel of the result are drawn one pixel wide, so that shrinking does not wash them out.
+    """
+    config = config or SketchConfig()
+    if not 8 <= size <= 4096:
+        raise ValueError(f"sketch size {size} is outside 8 to 4096")
+    drawings = list(_single_images(images))
+    if not drawings:
+        raise ValueError("no sketches given; draw or load at least one")
+    return torch.stack([_prepare(drawing, size, config, f"sketch {k}") for k, drawing in enumerate(drawings)])
+
+
+def _single_images(images: Tensor | Sequence[Tensor]) -> Iterator[Tensor]:
+    """Yields [H,W,C]; masks become black on white."""
+    if not isinstance(images, Tensor):
+        for image in images:
+            yield from _single_images(image)
+    elif images.ndim == 4:
+        yield from images
+    elif images.ndim == 3 and images.shape[2] in (1, 3, 4):
+        yield images
+    elif images.ndim == 3:
+        yield from (1 - images)[..., None]
+    elif images.ndim == 2:
+        yield (1 - images)[..., None]
+    else:
+        raise ValueError(f"a sketch has shape {tuple(images.shape)}, expected [B,H,W,C], [H,W,C], [B,H,W] or [H,W]")
+
+
+def _prepare(image: Tensor, size: int, config: SketchConfig, name: str) -> Tensor:
+    """One drawing [H,W,C] in 0..1 -> [1,size,size] in -1..1."""
+    check_image(image[None], name)
+    image = image.detach().float().cpu().clamp(0, 1)
+    ink = _ink(image, config, name)
+    if config.crop:
+        ink = _crop(ink, config.margin)
+    side = max(ink.shape)
+    top, left = (side - ink.shape[0]) // 2, (side - ink.shape[1]) // 2
+    ink = np.pad(ink, ((top, side - ink.shape[0] - top), (left, side - ink.shape[1] - left)))
+    limit = max(WORKING_SIDE, size)
+    working = min(max(4 * size, 256), limit) if config.stroke_width else min(side, limit)
+    ink = _scale(ink, working)
+    pixel = working / size  # of the result
+    if config.stroke_width:
+        ink = redraw(ink, max(config.stroke_width * working, pixel))
+    elif pixel > 1:
+        ink = np.maximum(ink, redraw(ink, pixel))
+    ink = resize(torch.from_numpy(np.ascontiguousarray(ink, dtype=np.float32))[None, None], size)
+    return 1 - 2 * ink[0].clamp(0, 1)
+
+
+def _ink(image: Tensor, config: SketchConfig, name: str) -> np.ndarray:
+    """[H,W,C] -> [H,W], 0 where there is paper, up to 1 where there is ink."""
+    backgrounds = (1.0, 0.0) if image.shape[2] == 4 and config.invert == "auto" else (1.0,)
+    for background in backgrounds:  # white lines on a transparent ground show on black only
+        colours = composite_over(image, background) if image.shape[2] == 4 else image
+        grey = (colours * colours.new_tensor(LUMINANCE)).sum(dim=2) if colours.shape[2] == 3 else colours[..., 0]
+        grey = grey.numpy()
+        if config.invert == "always" or (config.invert == "auto" and _has_dark_ground(grey)):
+            grey = 1 - grey
+        paper = float(grey.max()) if _has_dark_ground(grey) else float(np.median(_border(grey)))
+        contrast = paper - float(grey.min())
+        if contrast >= 0.08:
+            break
+    else:
+        raise ValueError(f"{name} is blank: no line on it differs from the paper; draw something or leave it out")
+    if not config.levels:
+        return 1 - grey
+    ink = (_local_paper(grey, paper) - grey) / contrast
+    return np.where(ink < 0.08, 0, ink.clip(0, 1))  # without the paper's grain
+
+
+def _border(grey: np.ndarray) -> np.ndarray:
+    """Values along the border, 6% of the side wide, so that a thin frame around the paper is outvoted."""
+    width = max(1, round(0.06 * min(grey.shape)))
+    inner = np.zeros(grey.shape, dtype=bool)
+    inner[width:-width, width:-width] = True
+    return grey[~inner]
+
+
+def _has_dark_ground(grey: np.ndarray) -> bool:
+    level = float(np.median(_border(grey)))
+    return bool(level < 0.5 and grey.max() - level > level - grey.min())
+
+
+def _local_paper(grey: np.ndarray, paper: float) -> np.ndarray | float:
+    """Brightness of the paper at every pixel [H,W], where a photo of it is lit unevenly; else `paper`."""
+    low, high = np.percentile(_border(grey), (25, 75))
+    if high - low < 0.03:
+        return paper
+    coarse = F.interpolate(torch.from_numpy(grey)[None, None], size=(64, 64), mode="area")[0, 0].numpy()
+    light = ndimage.percentile_filter(coarse, 80, size=17, mode="nearest")
+    light = ndimage.gaussian_filter(light, 4, mode="nearest").clip(0.5 * paper)  # a large black area is no paper
+    return F.interpolate(torch.from_numpy(light)[None, None], size=grey.shape, mode="bilinear")[0, 0].numpy()
+
+
+def _crop(ink: np.ndarray, margin: float) -> np.ndarray:
+    """The drawn part of [H,W] with a margin around it, a share of the longer side."""
+    rows, columns = (np.flatnonzero((ink > 0.25 * ink.max()).any(axis=axis)) for axis in (1, 0))
+    ink = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    return np.pad(ink, round(margin * max(ink.shape)))
+
+
+def _scale(ink: np.ndarray, side: int) -> np.ndarray:
+    """Square ink to side x side; when shrinking, strokes are widened first so that they stay as dark."""
+    factor = len(ink) / side
+    if factor > 1:
+        ink = ndimage.maximum_filter(ink, size=math.ceil(factor))
+    ink = resize(torch.from_numpy(np.ascontiguousarray(ink, dtype=np.float32))[None, None], side)
+    return ink[0, 0].clamp(0, 1).numpy()

@@ -1,0 +1,1 @@
+"""Training: fine-tuning with sketches, pretraining of base models and of sketchers."""

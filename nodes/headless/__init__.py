@@ -1,0 +1,9 @@
+"""Runs workflows in API format without ComfyUI."""
+
+from __future__ import annotations
+
+from .comfy_nodes import COMFY_NODES
+from .execute import Report, run
+from .workflow import WorkflowError, assign, name_of, plain, read_workflow
+
+__all__ = ["COMFY_NODES", "Report", "WorkflowError", "assign", "name_of", "plain", "read_workflow", "run"]

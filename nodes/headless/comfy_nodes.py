@@ -1,0 +1,375 @@
+"""Stand-ins for the few of ComfyUI's own nodes that shipped workflows use, for runs without ComfyUI.
+
+Inputs, outputs, defaults and file names are ComfyUI's. They are never registered inside ComfyUI.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import time
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps, ImageSequence
+from PIL.PngImagePlugin import PngInfo
+from torch import Tensor
+
+from .. import host
+
+IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
+MAX_RESOLUTION = 16384
+WEBP_METHODS = {"default": 4, "fastest": 0, "slowest": 6}
+
+
+# ------------------------------------------------------------------------------------------------------------- files
+
+
+def checked_name(name: str) -> str:
+    """A relative file name that stays inside its folder; workflows come from strangers."""
+    if PurePosixPath(name).is_absolute() or PureWindowsPath(name).drive or name.startswith("\\"):
+        raise ValueError(f'"{name}" is an absolute path: use a name inside the folder')
+    if ".." in re.split(r"[/\\]", name) or "\0" in name:
+        raise ValueError(f'"{name}" leaves its folder: use a name inside it, without ".."')
+    return name
+
+
+def input_path(name: str) -> Path:
+    """File of a LoadImage widget: "photo.png", "folder/photo.png" or "photo.png [output]"."""
+    match = re.fullmatch(r"(.*?)(?: \[(input|output|temp)\])?", name, re.DOTALL)
+    return host.folder(match[2] or "input") / checked_name(match[1])
+
+
+def _problem_with(name: str) -> str | None:
+    try:
+        path = input_path(name)
+    except ValueError as error:
+        return str(error)
+    return None if path.is_file() else f'there is no image "{name}" in {host.folder("input")}'
+
+
+def save_path(prefix: str, kind: str, size: tuple[int, int]) -> tuple[Path, str, str, int]:
+    """-> (folder, subfolder, file name start, first free number) for a filename_prefix such as "fruit/%width%"."""
+    now = time.localtime()
+    fields = {"width": size[0], "height": size[1], "year": now.tm_year}
+    names = {"month": now.tm_mon, "day": now.tm_mday, "hour": now.tm_hour, "minute": now.tm_min, "second": now.tm_sec}
+    fields |= {name: f"{value:02}" for name, value in names.items()}
+    prefix = checked_name(re.sub(r"%(\w+)%", lambda m: str(fields.get(m[1], m[0])), prefix))
+    inside = PurePosixPath(prefix.replace("\\", "/"))
+    subfolder, start = str(inside.parent), inside.name
+    subfolder = "" if subfolder == "." else subfolder
+    folder = host.folder(kind) / subfolder
+    folder.mkdir(parents=True, exist_ok=True)
+    pattern = re.compile(re.escape(start) + r"_(\d+)", re.IGNORECASE)
+    taken = [int(m[1]) for file in folder.iterdir() if (m := pattern.match(file.name))]
+    return folder, subfolder, start, max(taken, default=0) + 1
+
+
+def _pictures(images: Tensor) -> list[Image.Image]:
+    """IMAGE [B,H,W,C] in 0..1 -> pictures."""
+    return [Image.fromarray(np.clip(x.cpu().numpy() * 255.0, 0, 255).astype(np.uint8)) for x in images]
+
+
+def _frames(name: str) -> list[Image.Image]:
+    """Frames of equal size, upright."""
+    with Image.open(input_path(name)) as file:
+        frames = [ImageOps.exif_transpose(frame.copy()) for frame in ImageSequence.Iterator(file)]
+    return [frame for frame in frames if frame.size == frames[0].size]
+
+
+# ------------------------------------------------------------------------------------------------------------- nodes
+
+
+class LoadImage:
+    """A picture of the input folder as IMAGE and (1 - alpha) as MASK."""
+
+    RETURN_TYPES = ("IMAGE", "MASK")
+    FUNCTION = "load"
+    EDITOR_ONLY_INPUTS = ("upload",)
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {"image": (list(host.files_below(host.folder("input"), IMAGE_SUFFIXES)),)}}
+
+    @classmethod
+    def VALIDATE_INPUTS(cls, image):
+        return (image is None) or _problem_with(str(image)) or True
+
+    def load(self, image: str):
+        pictures, masks = [], []
+        for frame in _frames(image):
+            if frame.mode == "I":
+                frame = frame.point(lambda v: v * (1 / 255))
+            has_alpha = "A" in frame.getbands() or "transparency" in frame.info
+            alpha = np.asarray(frame.convert("RGBA").getchannel("A"), np.float32) / 255 if has_alpha else None
+            masks.append(torch.zeros(64, 64) if alpha is None else 1 - torch.from_numpy(alpha))
+            pictures.append(torch.from_numpy(np.asarray(frame.convert("RGB"), np.float32) / 255))
+        return torch.stack(pictures), torch.stack(masks)
+
+
+class LoadImageMask:
+    """One channel of a picture of the input folder as MASK."""
+
+    CHANNELS = ("alpha", "red", "green", "blue")
+    RETURN_TYPES = ("MASK",)
+    FUNCTION = "load"
+    EDITOR_ONLY_INPUTS = ("upload",)
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {**LoadImage.INPUT_TYPES()["required"], "channel": (list(cls.CHANNELS),)}}
+
+    @classmethod
+    def VALIDATE_INPUTS(cls, image):
+        return LoadImage.VALIDATE_INPUTS(image)
+
+    def load(self, image: str, channel: str):
+        frame = _frames(image)[0].convert("RGBA")
+        values = torch.from_numpy(np.asarray(frame.getchannel(channel[0].upper()), np.float32) / 255)
+        return ((1 - values if channel == "alpha" else values)[None],)
+
+
+class SaveImage:
+    """PNG files with the workflow in their metadata, in the output folder."""
+
+    RETURN_TYPES = ()
+    FUNCTION = "save"
+    OUTPUT_NODE = True
+    KIND = "output"
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {
+            "required": {"images": ("IMAGE",), "filename_prefix": ("STRING", {"default": "ComfyUI"})},
+            "hidden": {"prompt": "PROMPT", "extra_pnginfo": "EXTRA_PNGINFO"},
+        }
+
+    @classmethod
+    def VALIDATE_INPUTS(cls, filename_prefix="ComfyUI"):
+        try:
+            checked_name(filename_prefix or "")
+        except ValueError as error:
+            return str(error)
+        return True
+
+    def save(self, images: Tensor, filename_prefix: str = "ComfyUI", prompt=None, extra_pnginfo=None):
+        pictures = _pictures(images)
+        folder, subfolder, start, number = save_path(filename_prefix, self.KIND, pictures[0].size)
+        notes = PngInfo()
+        for key, value in ({"prompt": prompt} | (extra_pnginfo or {})).items():
+            notes.add_text(key, json.dumps(value))
+        saved = []
+        for index, picture in enumerate(pictures):
+            name = f"{start.replace('%batch_num%', str(index))}_{number + index:05}_.png"
+            picture.save(folder / name, pnginfo=notes, compress_level=4)
+            saved.append({"filename": name, "subfolder": subfolder, "type": self.KIND})
+        return {"ui": {"images": saved}}
+
+
+class PreviewImage(SaveImage):
+    """PNG files in the temporary folder."""
+
+    KIND = "temp"
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        inputs = super().INPUT_TYPES()
+        return {**inputs, "required": {"images": ("IMAGE",)}}
+
+    @classmethod
+    def VALIDATE_INPUTS(cls):
+        return True
+
+    def save(self, images: Tensor, prompt=None, extra_pnginfo=None):
+        return super().save(images, "ComfyUI_temp", prompt, extra_pnginfo)
+
+
+class SaveAnimatedWEBP:
+    """A batch of images as one animated WEBP in the output folder."""
+
+    RETURN_TYPES = ()
+    FUNCTION = "save"
+    OUTPUT_NODE = True
+    VALIDATE_INPUTS = SaveImage.VALIDATE_INPUTS
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {
+            "required": {
+                "images": ("IMAGE",),
+                "filename_prefix": ("STRING", {"default": "ComfyUI"}),
+                "fps": ("FLOAT", {"default": 6.0, "min": 0.01, "max": 1000.0}),
+                "lossless": ("BOOLEAN", {"default": True}),
+                "quality": ("INT", {"default": 80, "min": 0, "max": 100}),
+                "method": (list(WEBP_METHODS),),
+            },
+            "hidden": {"prompt": "PROMPT", "extra_pnginfo": "EXTRA_PNGINFO"},
+        }
+
+    def save(self, images, filename_prefix, fps, lossless, quality, method, prompt=None, extra_pnginfo=None):
+        pictures = _pictures(images)
+        folder, subfolder, start, number = save_path(filename_prefix, "output", pictures[0].size)
+        exif, tag = (
+            pictures[0].getexif(),
+            0x0110,
+        )  # ComfyUI's places: Model for the prompt, the tags before for the rest
+        for key, value in ({"prompt": prompt} | (extra_pnginfo or {})).items():
+            exif[tag] = f"{key}:{json.dumps(value)}"
+            tag -= 1
+        name = f"{start}_{number:05}_.webp"
+        options = {"duration": int(1000.0 / fps), "lossless": lossless, "quality": quality}
+        options |= {"method": WEBP_METHODS[method], "exif": exif, "append_images": pictures[1:]}
+        pictures[0].save(folder / name, save_all=True, **options)
+        return {"ui": {"images": [{"filename": name, "subfolder": subfolder, "type": "output"}], "animated": (True,)}}
+
+
+def _scale(images: Tensor, width: int, height: int, method: str, crop: str) -> Tensor:
+    """[B,H,W,C] -> [B,height,width,C]; crop "center" cuts the middle out first, to the new aspect ratio."""
+    _, old_height, old_width, _ = images.shape
+    if crop == "center":
+        x = max(0, round((old_width - old_height * width / height) / 2))
+        y = max(0, round((old_height - old_width * height / width) / 2))
+        images = images[:, y : old_height - y, x : old_width - x]
+    if method == "lanczos":
+        resized = [picture.resize((width, height), Image.Resampling.LANCZOS) for picture in _pictures(images)]
+        return torch.stack([torch.from_numpy(np.asarray(p, np.float32) / 255) for p in resized])
+    return torch.nn.functional.interpolate(images.movedim(-1, 1), (height, width), mode=method).movedim(1, -1)
+
+
+class ImageScale:
+    """Resize; a side of 0 keeps the aspect ratio."""
+
+    METHODS = ("nearest-exact", "bilinear", "area", "bicubic", "lanczos")
+    RETURN_TYPES = ("IMAGE",)
+    FUNCTION = "scale"
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        side = ("INT", {"default": 512, "min": 0, "max": MAX_RESOLUTION})
+        return {
+            "required": {
+                "image": ("IMAGE",),
+                "upscale_method": (list(cls.METHODS),),
+                "width": side,
+                "height": side,
+                "crop": (["disabled", "center"],),
+            }
+        }
+
+    def scale(self, image, upscale_method, width, height, crop):
+        if width == height == 0:
+            return (image,)
+        width = width or max(1, round(image.shape[2] * height / image.shape[1]))
+        height = height or max(1, round(image.shape[1] * width / image.shape[2]))
+        return (_scale(image, width, height, upscale_method, crop),)
+
+
+class ImageBatch:
+    """Two batches as one; the second is brought to the size of the first."""
+
+    RETURN_TYPES = ("IMAGE",)
+    FUNCTION = "join"
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {"image1": ("IMAGE",), "image2": ("IMAGE",)}}
+
+    def join(self, image1, image2):
+        if image1.shape[1:3] != image2.shape[1:3]:
+            image2 = _scale(image2, image1.shape[2], image1.shape[1], "bilinear", "center")
+        return (torch.cat([image1, image2]),)
+
+
+class RepeatImageBatch:
+    """The batch several times over."""
+
+    RETURN_TYPES = ("IMAGE",)
+    FUNCTION = "repeat"
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {"image": ("IMAGE",), "amount": ("INT", {"default": 1, "min": 1, "max": 4096})}}
+
+    def repeat(self, image, amount):
+        return (image.repeat(amount, 1, 1, 1),)
+
+
+class ImageFromBatch:
+    """Some images of a batch."""
+
+    RETURN_TYPES = ("IMAGE",)
+    FUNCTION = "pick"
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {
+            "required": {
+                "image": ("IMAGE",),
+                "batch_index": ("INT", {"default": 0, "min": 0, "max": 4095}),
+                "length": ("INT", {"default": 1, "min": 1, "max": 4096}),
+            }
+        }
+
+    def pick(self, image, batch_index, length):
+        start = min(batch_index, len(image) - 1)
+        return (image[start : start + length].clone(),)
+
+
+class PreviewAny:
+    """Any value as text."""
+
+    RETURN_TYPES = ()
+    FUNCTION = "show"
+    OUTPUT_NODE = True
+    EDITOR_ONLY_INPUTS = ("preview", "preview_markdown", "preview_text", "previewMode")
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {"source": ("*", {})}}
+
+    def show(self, source):
+        if not isinstance(source, str):
+            try:
+                source = json.dumps(source)
+            except (TypeError, ValueError):
+                source = str(source)
+        return {"ui": {"text": (source,)}}
+
+
+def _primitive(kind: str, options: dict | None = None) -> type:
+    """A node that hands on the value of its widget."""
+    inputs = {"required": {"value": (kind, options or {})}}
+    return type(
+        f"Primitive{kind.title()}",
+        (),
+        {
+            "__doc__": f"A {kind} value.",
+            "RETURN_TYPES": (kind,),
+            "FUNCTION": "give",
+            "INPUT_TYPES": classmethod(lambda cls: inputs),
+            "give": lambda self, value: (value,),
+        },
+    )
+
+
+_ANY_NUMBER = {"min": -sys.maxsize, "max": sys.maxsize}
+
+COMFY_NODES: dict[str, type] = {
+    "LoadImage": LoadImage,
+    "LoadImageMask": LoadImageMask,
+    "SaveImage": SaveImage,
+    "PreviewImage": PreviewImage,
+    "SaveAnimatedWEBP": SaveAnimatedWEBP,
+    "ImageScale": ImageScale,
+    "ImageBatch": ImageBatch,
+    "RepeatImageBatch": RepeatImageBatch,
+    "ImageFromBatch": ImageFromBatch,
+    "PreviewAny": PreviewAny,
+    "PrimitiveInt": _primitive("INT", _ANY_NUMBER),
+    "PrimitiveFloat": _primitive("FLOAT", _ANY_NUMBER),
+    "PrimitiveString": _primitive("STRING"),
+    "PrimitiveStringMultiline": _primitive("STRING"),
+    "PrimitiveBoolean": _primitive("BOOLEAN"),
+}

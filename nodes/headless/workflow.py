@@ -1,0 +1,172 @@
+"""Workflows in API format: reading them, naming their nodes, and changing values."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+Prompt = dict[str, dict[str, Any]]
+Registry = Mapping[str, type]
+WIDGETS = {"INT", "FLOAT", "STRING", "BOOLEAN", "COMBO"}
+
+
+class WorkflowError(ValueError):
+    """What is wrong with a workflow, one problem per line."""
+
+    def __init__(self, problems: list[str]):
+        self.problems = [plain(problem) for problem in problems]
+        super().__init__("\n".join(self.problems))
+
+
+def plain(text: str) -> str:
+    """Without control characters: what strangers write must not steer a terminal."""
+    return "".join(c if c.isprintable() or c in "\n\t" else "?" for c in text)
+
+
+def read_workflow(path: Path) -> Prompt:
+    """API-format JSON (also the body of a /prompt request), or a PNG that ComfyUI or this runner saved."""
+    try:
+        text = _prompt_in_png(path) if path.suffix.lower() == ".png" else path.read_text("utf-8")
+        data = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise WorkflowError([f"{path} is no JSON: {error}"]) from error
+    if isinstance(data, dict) and isinstance(data.get("prompt"), dict):
+        data = data["prompt"]
+    if isinstance(data, dict) and isinstance(data.get("nodes"), list):
+        twin = path.parent / "api" / path.name
+        remedy = f"run {twin}" if twin.is_file() else "in ComfyUI, save it with Workflow > Export (API)"
+        raise WorkflowError([f"{path} is in the editor's format: {remedy}"])
+    if not isinstance(data, dict) or not data:
+        raise WorkflowError([f"{path} holds no workflow: expected {{node id: {{class_type, inputs}}}}"])
+    for key, node in data.items():
+        if not isinstance(node, dict) or not isinstance(node.get("class_type"), str):
+            raise WorkflowError([f"{path}: node {key} has no class_type; is this a workflow in API format?"])
+        if not isinstance(node.setdefault("inputs", {}), dict):
+            raise WorkflowError([f'{path}: the "inputs" of node {key} must be an object'])
+    return data
+
+
+def _prompt_in_png(path: Path) -> str:
+    with Image.open(path) as image:
+        text = getattr(image, "text", {}).get("prompt")
+    if text is None:
+        raise ValueError("this picture carries no workflow")
+    return text
+
+
+def title(prompt: Prompt, key: str) -> str:
+    """The node's title in the editor, else its class."""
+    return _own_title(prompt, key) or prompt[key]["class_type"]
+
+
+def _own_title(prompt: Prompt, key: str) -> str | None:
+    meta = prompt[key].get("_meta")
+    text = meta.get("title") if isinstance(meta, dict) else None
+    return plain(text) if isinstance(text, str) and text.strip() else None
+
+
+def name_of(prompt: Prompt, key: str) -> str:
+    """For messages: 'node 3 "Fine-tune" (GANSketching_FineTuneMapping)'."""
+    shown, kind = title(prompt, key), prompt[key]["class_type"]
+    return plain(f"node {key} ({kind})" if shown == kind else f'node {key} "{shown}" ({kind})')
+
+
+def assign(prompt: Prompt, registry: Registry, setting: str) -> None:
+    """Apply NODE.INPUT=VALUE in place. NODE is an id, a title or a class; of the latter two, one that occurs once."""
+    target, equals, text = setting.partition("=")
+    node, dot, name = target.rpartition(".")
+    if not (equals and dot and node and name):
+        raise WorkflowError([f'"{setting}" is not NODE.INPUT=VALUE, for example 3.steps=200 or Sample.seed=7'])
+    key = _find(prompt, node)
+    if prompt[key]["class_type"] not in registry:
+        return  # check() names the unknown node
+    declared = declared_inputs(registry[prompt[key]["class_type"]])
+    if name not in declared:
+        raise WorkflowError([unknown_input(prompt, key, name, declared)])
+    kind, _ = declared[name]
+    if not is_widget(kind):
+        raise WorkflowError([f"{name_of(prompt, key)}: {name} is a socket ({kind}), not a value that can be set"])
+    try:
+        prompt[key]["inputs"][name] = _parse(text, kind)
+    except ValueError:
+        raise WorkflowError([f'{name_of(prompt, key)}: {name}="{text}" is not a {words_of(kind)}']) from None
+
+
+def _find(prompt: Prompt, node: str) -> str:
+    if node in prompt:
+        return node
+    for matches in (
+        [k for k in prompt if _own_title(prompt, k) == node],
+        [k for k in prompt if prompt[k]["class_type"] in (node, f"GANSketching_{node}")],
+    ):
+        if len(matches) == 1:
+            return matches[0]
+        if matches:
+            raise WorkflowError([f'"{node}" fits several nodes ({", ".join(matches)}): use the id'])
+    known = "; ".join(f"{k} = {title(prompt, k)}" for k in prompt)
+    raise WorkflowError([f'the workflow has no node "{node}"; it has {known}'])
+
+
+def _parse(text: str, kind: Any) -> Any:
+    if isinstance(kind, (list, tuple)):
+        return next((option for option in kind if str(option) == text), text)
+    if kind == "BOOLEAN":
+        values = {
+            "true": True,
+            "1": True,
+            "on": True,
+            "yes": True,
+            "false": False,
+            "0": False,
+            "off": False,
+            "no": False,
+        }
+        if text.lower() not in values:
+            raise ValueError(text)
+        return values[text.lower()]
+    return {"INT": int, "FLOAT": float}.get(kind, str)(text)
+
+
+def links(node: dict[str, Any]) -> Iterator[tuple[str, list]]:
+    for name, value in node["inputs"].items():
+        if is_link(value):
+            yield name, value
+
+
+def is_link(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 2 and isinstance(value[0], str) and type(value[1]) is int
+
+
+def declared_inputs(node: type, *sections: str) -> dict[str, tuple[Any, dict]]:
+    """Input name -> (type, options) of the required and optional inputs."""
+    inputs = node.INPUT_TYPES()
+    return {
+        name: (spec[0], spec[1] if len(spec) > 1 else {})
+        for section in sections or ("required", "optional")
+        for name, spec in inputs.get(section, {}).items()
+    }
+
+
+def is_widget(kind: Any) -> bool:
+    return isinstance(kind, (list, tuple)) or kind in WIDGETS
+
+
+def words_of(kind: Any) -> str:
+    if isinstance(kind, (list, tuple)):
+        return "choice"
+    return {"INT": "whole number", "FLOAT": "number", "BOOLEAN": "true or false", "STRING": "text"}.get(kind, kind)
+
+
+def unknown_input(prompt: Prompt, key: str, name: str, declared: dict) -> str:
+    known = ", ".join(declared) or "none"
+    return f'{name_of(prompt, key)}: it has no input "{name}"{suggestion(name, declared)}; its inputs: {known}'
+
+
+def suggestion(word: str, known: Any) -> str:
+    near = difflib.get_close_matches(word, list(map(str, known)), n=1)
+    return f' (did you mean "{near[0]}"?)' if near else ""

@@ -1,0 +1,293 @@
+"""Model files that can't be used are refused with a reason, and every file is described."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import formats
+import numpy as np
+import pytest
+import torch
+from formats import small_model
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+from gansketching_core.checkpoints.describe import describe
+from gansketching_core.checkpoints.hashes import weights_hash
+from gansketching_core.checkpoints.load import load_customised, load_model, load_photosketch
+from gansketching_core.checkpoints.native import save_customised, save_model, save_photosketch
+from gansketching_core.networks.photosketch import PhotoSketch
+from gansketching_core.networks.stylegan2 import GanModel
+
+
+@pytest.fixture(scope="module")
+def model() -> GanModel:
+    return small_model()
+
+
+@pytest.fixture(scope="module")
+def sketcher() -> PhotoSketch:
+    return PhotoSketch(width=4, blocks=2).eval().requires_grad_(False)
+
+
+def shifted(base: GanModel) -> GanModel:
+    """A customised copy whose w-shift has moved."""
+    other = small_model(base.config)
+    other.generator.mapping.w_shift += 0.1
+    return replace(other, name="cat ears", base_hash=base.base_hash, metadata={"base_name": base.name})
+
+
+# -------------------------------------------------------------------------------------------------------- broken files
+
+
+def without(state: dict, name: str) -> dict:
+    return {k: v for k, v in state.items() if k != name}
+
+
+def blurred(state: dict) -> dict:
+    return {k: torch.full((4, 4), 0.25) if k.endswith(".kernel") else v for k, v in state.items()}
+
+
+def break_state(kind: str, model: GanModel) -> object:
+    state = formats.rosinality_generator(model)
+    return {
+        "missing": lambda: without(state, "convs.1.conv.modulation.bias"),
+        "shape told by": lambda: without(state, "convs.2.conv.weight"),
+        "unexpected": lambda: state | {"style.9.w_shift": torch.zeros(1, 16)},
+        "odd shape": lambda: state | {"style.2.weight": torch.zeros(16, 15)},
+        "gap": lambda: state | {"style.99999999999.weight": torch.zeros(16, 16)},
+        "integers": lambda: state | {"style.2.weight": torch.zeros(16, 16, dtype=torch.long)},
+        "nan": lambda: state | {"style.2.weight": torch.full((16, 16), float("nan"))},
+        "filter": lambda: blurred(state),
+        "no tensor": lambda: state | {"style.2.weight": "x"},
+        "latent_avg": lambda: {"g_ema": state, "latent_avg": torch.zeros(15)},
+        "discriminator": lambda: formats.rosinality_discriminator(model),
+        "photosketch": lambda: PhotoSketch(width=2, blocks=1).state_dict(),
+        "pix2pix": lambda: {"model.1.weight": torch.zeros(2, 3, 7, 7), "model.4.weight": torch.zeros(2)},
+        "misc": lambda: {"g_optim": {}, "d_optim": {}, "opt": {}},
+        "diffusion": lambda: {"model.diffusion_model.input_blocks.0.0.weight": torch.zeros(2)},
+        "lora": lambda: {"lora_unet_down_blocks_0.lora_up.weight": torch.zeros(2)},
+        "tensor": lambda: torch.zeros(3),
+        "bare nvidia": lambda: formats.nvidia_generator(model).state_dict(),
+        "other": lambda: {"fc.weight": torch.zeros(2)},
+    }[kind]()
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("missing", r"lacks 1 tensors \(convs.1.conv.modulation.bias\)"),
+        ("shape told by", r"lacks the tensor convs.2.conv.weight"),
+        ("unexpected", r"has no place for 1 tensors \(style.9.w_shift\)"),
+        ("odd shape", r"mapping.layers.1.weight has shape \(16, 15\) where \(16, 16\) is expected"),
+        ("gap", "counts to 99999999999"),
+        ("integers", "holds torch.int64 instead of floating point"),
+        ("nan", "mapping.layers.1.weight holds NaN"),
+        ("filter", "low-pass filter"),
+        ("no tensor", "style.2.weight is no tensor"),
+        ("latent_avg", "mean of w has 15 values instead of 16"),
+        ("discriminator", "this is a StyleGAN2 discriminator, not a StyleGAN2 model; choose the generator"),
+        ("photosketch", "this is a PhotoSketch network.*load it as a sketcher"),
+        ("pix2pix", "image-to-image network other than PhotoSketch"),
+        ("misc", "this is the state of a training's optimisers"),
+        ("diffusion", "this is a Stable Diffusion checkpoint, not a StyleGAN2 model; choose another file"),
+        ("lora", "this is a LoRA"),
+        ("tensor", "this is a Tensor on its own"),
+        ("bare nvidia", "use NVIDIA's .pkl"),
+        ("other", r"unknown network \(1 entries such as fc.weight\)"),
+    ],
+)
+def test_wrong_state_dicts(tmp_path, model, kind, message):
+    path = tmp_path / "some.pth"
+    torch.save(break_state(kind, model), path)
+    with pytest.raises(ValueError, match=rf"some\.pth: .*{message}"):
+        load_model(path)
+    if kind not in ("photosketch", "discriminator"):
+        assert describe(path)["problem"]
+
+
+def test_broken_discriminator_beside(tmp_path, model):
+    torch.save(formats.rosinality_generator(model), tmp_path / "netG.pth")
+    torch.save(without(formats.rosinality_discriminator(model), "final_conv.1.bias"), tmp_path / "netD.pth")
+    with pytest.raises(ValueError, match=r"netG.pth: its discriminator netD.pth can't be used: .*final_conv.1.bias"):
+        load_model(tmp_path / "netG.pth")
+
+
+def alias_free() -> formats.NvidiaModule:
+    net = formats.NvidiaModule("Generator")
+    net.synthesis = formats.NvidiaModule("SynthesisNetwork")
+    net.synthesis.L0_36_512 = formats.NvidiaModule("SynthesisLayer").put({"weight": torch.zeros(2, 2, 3, 3)})
+    return net
+
+
+def test_wrong_nvidia_networks(tmp_path, model):
+    generator = formats.nvidia_generator
+    cases = {
+        "alias-free StyleGAN3 network.*choose a StyleGAN2": formats.nvidia_snapshot(model, G_ema=alias_free()),
+        'class "Discriminator"': formats.nvidia_snapshot(model, G_ema=formats.nvidia_discriminator(model)),
+        "architecture is 'resnet'": formats.nvidia_snapshot(model, G_ema=generator(model, architecture="resnet")),
+        "activation is 'relu'": formats.nvidia_snapshot(model, G_ema=generator(model, activation="relu")),
+        "something other than NVIDIA's": {"feature_extractor": 3},
+    }
+    for message, data in cases.items():
+        with pytest.raises(ValueError, match=message):
+            load_model(formats.write_nvidia(tmp_path / "a.pkl", data))
+
+
+def test_wrong_tensorflow_networks(tmp_path, model):
+    generator, discriminator = formats.tensorflow_generator, formats.tensorflow_discriminator(model)
+    old, grown = generator(model), generator(model)
+    old.state["version"] = 3
+    grown.state["components"]["synthesis"].state["variables"].append(("ToRGB_lod0/weight", np.zeros(3, np.float32)))
+    cases = {
+        r"StyleGAN \(version 1\)": (old, discriminator, old),
+        "resample_kernel is": (generator(model, resample_kernel=[1, 2, 1]),) * 3,
+        "progressively grown": (grown, discriminator, grown),
+        "not a StyleGAN2 generator": (discriminator,) * 3,
+    }
+    for message, networks in cases.items():
+        with pytest.raises(ValueError, match=message):
+            load_model(formats.write_tensorflow(tmp_path / "a.pkl", networks))
+
+
+def every_format(folder, model):
+    """A file of each format, by name."""
+    save_model(model, folder / "ours.safetensors")
+    torch.save(formats.rosinality_generator(model), folder / "gansketching.pth")
+    torch.save(formats.rosinality_generator(model), folder / "old.pth", _use_new_zipfile_serialization=False)
+    torch.save(formats.rosinality_training(model), folder / "rosinality.pt")
+    formats.write_nvidia(folder / "nvidia.pkl", formats.nvidia_snapshot(model))
+    formats.write_tensorflow(folder / "tensorflow.pkl", formats.tensorflow_snapshot(model))
+    return sorted(folder.iterdir())
+
+
+@pytest.mark.parametrize("kept", [0, 5, 0.3, 0.9, -1])
+def test_truncated_files(tmp_path, model, kept):
+    for path in every_format(tmp_path, model):
+        data = path.read_bytes()
+        path.write_bytes(data[: int(kept * len(data)) if isinstance(kept, float) else kept])
+        with pytest.raises(ValueError, match=rf"{path.name}: "):
+            load_model(path)
+        assert describe(path)["kind"] == "not a usable file"
+
+
+def test_flipped_bits_in_our_files_are_noticed(tmp_path, model):
+    save_model(model, tmp_path / "a.safetensors")
+    data = bytearray((tmp_path / "a.safetensors").read_bytes())
+    data[int.from_bytes(data[:8], "little") + 8 + len(data) // 2] ^= 1
+    (tmp_path / "a.safetensors").write_bytes(data)
+    problem = describe(tmp_path / "a.safetensors").get("problem", "")
+    with pytest.raises(ValueError, match="checksum"):
+        load_model(tmp_path / "a.safetensors")
+    assert "checksum" in problem
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "is empty"),
+        (bytes(4096), "is empty"),
+        (b"<!DOCTYPE html><html>", "this is a web page: the download went wrong"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
+        (b"\x1f\x8b\x08abc", "gzip"),
+        (b"hello, this is just text", "no model file of a known format"),
+    ],
+)
+def test_other_files(tmp_path, content, message):
+    path = tmp_path / "netG.pth"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=rf"netG\.pth: .*{message}"):
+        load_model(path)
+    with pytest.raises(ValueError, match=message):
+        load_photosketch(path)
+    assert re.search(message, describe(path)["problem"])
+
+
+def test_no_file(tmp_path):
+    for action in (load_model, load_photosketch, describe):
+        with pytest.raises(ValueError, match="does not exist"):
+            action(tmp_path / "a.pkl")
+        with pytest.raises(ValueError, match="is a folder"):
+            action(tmp_path)
+
+
+def test_own_files_of_another_kind(tmp_path, model, sketcher):
+    save_model(model, tmp_path / "model.safetensors")
+    save_customised(shifted(model), tmp_path / "delta.safetensors")
+    save_photosketch(sketcher, tmp_path / "sketcher.safetensors")
+    cases = [
+        (load_model, "delta", "this is a customised model, .* load its base model"),
+        (load_model, "sketcher", "this is a PhotoSketch network, .* load it as a sketcher"),
+        (load_photosketch, "model", "this is a StyleGAN2 model, not a PhotoSketch network; load it as a model"),
+        (load_photosketch, "delta", "this is a customised model"),
+        (lambda path: load_customised(path, model), "model", "this is a StyleGAN2 model, not a customised model"),
+        (lambda path: load_customised(path, model), "sketcher", "this is a PhotoSketch network"),
+    ]
+    for load, name, message in cases:
+        with pytest.raises(ValueError, match=message):
+            load(tmp_path / f"{name}.safetensors")
+
+
+def test_tensors_of_no_network(tmp_path, model):
+    save_model(model, tmp_path / "a.safetensors")
+    with safe_open(tmp_path / "a.safetensors", framework="pt") as file:
+        metadata = file.metadata()
+    for name, message in (("w_shift", "belong to no network"), ("generator.x", "has no place for 1 tensors")):
+        tensors = load_file(tmp_path / "a.safetensors") | {name: torch.zeros(3)}
+        save_file(tensors, tmp_path / "b.safetensors", metadata)
+        with pytest.raises(ValueError, match=message):
+            load_model(tmp_path / "b.safetensors")
+
+
+def test_newer_format_version(tmp_path, model):
+    save_model(model, tmp_path / "a.safetensors")
+    tensors = load_file(tmp_path / "a.safetensors")
+    save_file(tensors, tmp_path / "a.safetensors", {"format": "gansketching", "format_version": "2", "kind": "model"})
+    with pytest.raises(ValueError, match='format version "2"; this software reads "1", update it'):
+        load_model(tmp_path / "a.safetensors")
+
+
+# ---------------------------------------------------------------------------------------------------------- describing
+
+
+def test_every_format_is_described(tmp_path, model):
+    for path in every_format(tmp_path, model):
+        about = describe(path)
+        assert about["kind"] == "model" and about["resolution"] == "32 px" and about["channels"] == "12, 10, 8, 6"
+        assert about["mapping network"] == "3 layers, z 16, w 16" and about["classes"] == "none"
+        assert "problem" not in about and all(isinstance(value, str) for value in about.values())
+        if path.stem != "tensorflow":  # its modulation biases are rounded
+            assert about["hash"] == weights_hash(model)
+    assert "discriminator" in describe(tmp_path / "nvidia.pkl")["parameters"]
+
+
+def test_small_files_are_described(tmp_path, model, sketcher):
+    save_customised(shifted(model), tmp_path / "delta.safetensors", settings={"steps": 5})
+    about = describe(tmp_path / "delta.safetensors")
+    assert about["kind"] == "customised model" and about["name"] == "cat ears" and about["base"] == "small"
+    assert about["base hash"] == model.base_hash and "steps" in about["settings"] and about["moves"] == "mapping"
+    save_photosketch(sketcher, tmp_path / "sketcher.safetensors", metadata={"licence": "CC0"})
+    about = describe(tmp_path / "sketcher.safetensors")
+    assert about["kind"] == "PhotoSketch network" and about["width"] == "4" and about["licence"] == "CC0"
+    torch.save(sketcher.state_dict(), tmp_path / "published.pth")
+    assert describe(tmp_path / "published.pth")["residual blocks"] == "2"
+
+
+@pytest.mark.parametrize(
+    ("kind", "what"),
+    [
+        ("diffusion", "a Stable Diffusion checkpoint"),
+        ("lora", "a LoRA for a diffusion model"),
+        ("discriminator", "a StyleGAN2 discriminator"),
+    ],
+)
+def test_other_networks_are_described(tmp_path, model, kind, what):
+    save_file({k: v.contiguous().clone() for k, v in break_state(kind, model).items()}, tmp_path / "a.safetensors")
+    assert describe(tmp_path / "a.safetensors")["kind"] == what
+
+
+def test_metadata_of_strangers_does_not_replace_facts(tmp_path, model):
+    save_model(model, tmp_path / "a.safetensors", metadata={"hash": "0" * 64, "resolution": "8 px"})
+    about = describe(tmp_path / "a.safetensors")
+    assert about["hash"] == weights_hash(model) and about["resolution"] == "32 px"

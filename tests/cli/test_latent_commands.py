@@ -1,0 +1,146 @@
+"""project, project-sketch, interpolate, directions and animate, end to end on a tiny random model."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from PIL import Image
+from tiny import some_sketches, tiny_model
+
+from gansketching_core import images
+from gansketching_core.checkpoints import load, native
+from gansketching_core.cli.main import main
+from gansketching_core.latents import latent_files, sampling
+
+LINES = ["--sketcher", "lines"]
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    """A working directory with model.safetensors."""
+    monkeypatch.chdir(tmp_path)
+    native.save_model(tiny_model(), tmp_path / "model.safetensors")
+    return tmp_path
+
+
+def run(*argv) -> int:
+    return main([str(word) for word in argv])
+
+
+def failed(capsys, *argv) -> str:
+    capsys.readouterr()
+    assert run(*argv) == 2
+    return capsys.readouterr().err.strip().splitlines()[-1]
+
+
+def frames_of(path) -> list[Image.Image]:
+    with Image.open(path) as film:
+        return [film.seek(k) or film.convert("RGB") for k in range(film.n_frames)]
+
+
+@pytest.fixture
+def second(here):
+    """customised.safetensors: the same model, shifted."""
+    model = tiny_model()
+    model.generator.mapping.w_shift += 1.0
+    model.name, model.w_mean = "shifted", model.w_mean + 1
+    native.save_customised(model, here / "customised.safetensors", moves="w_shift")
+    return here / "customised.safetensors"
+
+
+BASE = ["--base", "model.safetensors"]
+MODEL = ["--model", "model.safetensors"]
+
+
+def test_project_writes_latents_and_pairs(here, capsys):
+    model = tiny_model()
+    target = sampling.render(model, sampling.sample_z(model, 1, seed=4))
+    images.save_png(target, here / "photos/one.png")
+    Image.new("RGB", (60, 40), "red").save(here / "photos/two.png")
+    quick = ["--steps", 3, "--pool", 6, "--starts", 1]
+    assert run("project", "photos", *MODEL, "--output", "out", "--space", "w", *quick) == 0
+    found = latent_files.load_latents(here / "out/latents.safetensors")
+    assert found.space == "w" and len(found) == 2
+    assert Image.open(here / "out/projected.png").size == (4 * 34 - 2, 32)
+    shown = capsys.readouterr().out
+    assert "one: PSNR" in shown and "two: PSNR" in shown
+    assert run("sample", "model.safetensors", "--latents", "out/latents.safetensors", "--output", "made") == 0
+    assert len(list((here / "made").glob("*.png"))) == 2
+    assert "--starts 0" in failed(capsys, "project", "photos", *MODEL, "--starts", 0)
+
+
+def test_project_with_a_mask(here, capsys):
+    Image.new("RGB", (40, 40), "red").save(here / "photo.png")
+    Image.new("L", (40, 40), 0).save(here / "mask.png")
+    assert "mask is empty" in failed(capsys, "project", "photo.png", *MODEL, "--mask", "mask.png")
+
+
+def test_project_sketch(here, capsys):
+    images.save_png(some_sketches(1)[0], here / "ring.png")
+    quick = ["--steps", 1, "--pool", 8, "--count", 3]
+    assert run("project-sketch", "ring.png", *MODEL, *LINES, "--output", "out", *quick) == 0
+    names = sorted(path.name for path in (here / "out").iterdir())
+    assert names == ["00000.png", "00001.png", "00002.png", "latents.safetensors", "sheet.png"]
+    assert len(latent_files.load_latents(here / "out/latents.safetensors")) == 3
+    assert "distance of the lines" in capsys.readouterr().out
+
+
+def test_ctrl_c_keeps_the_best_so_far(here, monkeypatch, capsys):
+    from gansketching_core.project import Projector
+
+    step = Projector.step
+
+    def interrupted(self):
+        if self.steps_done == 2:
+            raise KeyboardInterrupt
+        return step(self)
+
+    monkeypatch.setattr(Projector, "step", interrupted)
+    Image.new("RGB", (40, 40), "red").save(here / "photo.png")
+    assert run("project", "photo.png", *MODEL, "--pool", 4, "--starts", 1, "--output", "out") == 0
+    assert (here / "out/latents.safetensors").is_file()
+    assert "best so far" in capsys.readouterr().err
+
+
+def test_interpolate_writes_a_film_there_and_back(here, second):
+    film = ["--frames", 4, "--count", 2, "--output", "film.webp", "--size", 68]
+    assert run("interpolate", "model.safetensors", second, *BASE, *film) == 0
+    shown = frames_of(here / "film.webp")
+    assert len(shown) == 6 and shown[0].size == (68, 33)
+
+
+def test_interpolate_writes_a_model(here, second, capsys):
+    assert run("interpolate", "model.safetensors", second, *BASE, "--alpha", 1, "--output", "mixed.safetensors") == 0
+    base = tiny_model()
+    mixed = load.load_customised(here / "mixed.safetensors", base)
+    shifted = load.load_customised(second, base)
+    z = sampling.sample_z(base, 2)
+    assert torch.equal(sampling.render(mixed, z), sampling.render(shifted, z))
+    native.save_model(tiny_model(7), here / "other.safetensors")
+    assert "different base models" in failed(capsys, "interpolate", "model.safetensors", "other.safetensors")
+    assert "films are written as" in failed(capsys, "interpolate", "model.safetensors", second, "--output", "x.mp4")
+
+
+def test_directions_and_their_sheet(here, capsys):
+    options = ["--components", 4, "--rows", 3, "--samples", 1000]
+    assert run("directions", *MODEL, *options) == 0
+    assert len(latent_files.load_directions(here / "directions.safetensors")) == 4
+    assert Image.open(here / "directions.png").size == (5 * 34 - 2, 3 * 34 - 2)
+    assert run("directions", *MODEL, "--load", "directions.safetensors", "--output", "again.safetensors") == 0
+    assert (here / "again.png").is_file()
+    assert "layers 0 to 90" in failed(capsys, "directions", *MODEL, *options, "--last-layer", 90)
+
+
+@pytest.mark.parametrize("name", ["walk.webp", "walk.gif", "walk.png"])
+def test_animate_walks(here, name):
+    assert run("animate", *MODEL, "--keys", 3, "--frames", 5, "--output", name) == 0
+    assert len(frames_of(here / name)) == 5 and frames_of(here / name)[0].size == (256, 256)
+
+
+def test_animate_walks_through_saved_latents_and_along_a_direction(here, capsys):
+    latent_files.save_latents(sampling.sample_z(tiny_model(), 3), here / "keys.safetensors")
+    assert run("animate", *MODEL, "--latents", "keys.safetensors", "--frames", 4, "--no-loop") == 0
+    assert run("animate", *MODEL, "--component", 1, "--samples", 1000, "--frames", 4, "--output", "edit.webp") == 0
+    assert len(frames_of(here / "edit.webp")) == 4
+    assert "--frames 2 or more" in failed(capsys, "animate", *MODEL, "--frames", 1)
+    assert "at least two" in failed(capsys, "animate", *MODEL, "--keys", 1, "--frames", 4)

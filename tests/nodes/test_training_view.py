@@ -1,0 +1,133 @@
+"""Messages about a training, and stopping it, without ComfyUI."""
+
+from __future__ import annotations
+
+import base64
+import importlib
+import io
+import json
+
+import pytest
+import torch
+from PIL import Image
+
+from gansketching_core.training.finetune import StepReport
+
+
+@pytest.fixture
+def live(pack):
+    return importlib.import_module(f"{pack.module.__name__}.nodes.live")
+
+
+@pytest.fixture
+def sent(live, monkeypatch):
+    messages = []
+    monkeypatch.setattr(live.host, "send", lambda event, data: messages.append(json.loads(json.dumps(data))))
+    monkeypatch.setattr(live, "EVERY", 0.0)
+    return messages
+
+
+def report(step: int, **losses: float) -> StepReport:
+    return StepReport(
+        step, losses or {"D sketch fake": 0.5, "D sketch real": 0.25, "G sketch": 1.0, "R1 sketch": 9.0}, 2.0
+    )
+
+
+def test_a_message_tells_everything(live, sent):
+    picture = Image.effect_noise((1400, 700), 90).convert("RGB")
+    with live.Broadcast("5:12", 10) as broadcast:
+        broadcast.step(report(0), picture)
+        broadcast.step(report(1))
+    last = sent[-1]
+    assert (last["node"], last["state"], last["step"], last["total"]) == ("5:12", "training", 2, 10)
+    assert last["seconds"] == 4 and last["seconds_left"] == 16
+    assert last["curves"] == {"D sketch": [[0, 0.75], [1, 0.75]], "G sketch": [[0, 1.0], [1, 1.0]]}
+    assert last["picture"].startswith("data:image/jpeg;base64,") and last["picture"] == sent[0]["picture"]
+
+
+def test_messages_stay_small(live, sent):
+    with live.Broadcast("5", 10_000) as broadcast:
+        broadcast.history = [report(k) for k in range(9_999)]
+        broadcast.step(report(9_999, **{"G sketch": float("nan"), "G image": 1.0}))
+    assert all(len(points) <= 300 for points in sent[-1]["curves"].values())
+    assert len(json.dumps(sent[-1], allow_nan=False)) < 30_000
+
+
+def test_a_picture_of_much_detail_is_made_smaller(live, sent):
+    torch.manual_seed(0)
+    noise = Image.fromarray(torch.randint(0, 256, (700, 1400, 3), dtype=torch.uint8).numpy())
+    with live.Broadcast("5", 2) as broadcast:
+        broadcast.step(report(0), noise)
+    sides = Image.open(io.BytesIO(base64.b64decode(sent[0]["picture"].partition(",")[2]))).size
+    assert len(sent[0]["picture"]) <= 60_000 and 100 < max(sides) < 640
+
+
+def test_a_training_that_goes_on_shows_its_earlier_steps(live, sent):
+    with live.Broadcast("5", 10) as broadcast:
+        broadcast.started([report(0), report(1)])
+        broadcast.step(report(2))
+    assert [message["step"] for message in sent] == [2, 3] and sent[-1]["seconds"] == 6
+    assert [step for step, _ in sent[-1]["curves"]["G sketch"]] == [0, 1, 2]
+
+
+def test_only_the_named_training_stops(live, sent):
+    with live.Broadcast("5", 10) as first, live.Broadcast("5", 10) as second:
+        first.step(report(0))
+        token = sent[-1]["token"]
+        assert live.stop_and_keep({"token": token}) == (200, {"stopping": token})
+        assert first.stop() and not second.stop()
+        first.step(report(1))
+        assert sent[-1]["state"] == "stopping"
+    assert live.stop_and_keep({"token": token})[0] == 404
+
+
+@pytest.mark.parametrize("data", [None, [], "x", {}, {"token": 3}, {"token": None}])
+def test_other_posts_are_refused(live, data):
+    assert live.stop_and_keep(data)[0] == 400
+
+
+def test_the_end_is_told(live, sent):
+    with pytest.raises(KeyboardInterrupt), live.Broadcast("5", 3) as broadcast:
+        broadcast.step(report(0))
+        raise KeyboardInterrupt
+    assert sent[-1]["state"] == "cancelled"
+    with pytest.raises(KeyboardInterrupt), live.Broadcast("5", 3) as broadcast:
+        broadcast.started([])
+        raise KeyboardInterrupt
+    assert sent[-1]["state"] == "cancelled" and sent[-1]["step"] == 0
+    with pytest.raises(FloatingPointError), live.Broadcast("5", 3) as broadcast:
+        broadcast.step(report(0))
+        raise FloatingPointError
+    assert sent[-1]["state"] == "failed"
+    with live.Broadcast("5", 3) as broadcast:
+        broadcast.finished([report(0), report(1)], True, Image.new("RGB", (8, 8)))
+    assert sent[-1]["state"] == "stopped" and sent[-1]["step"] == 2
+
+
+def test_without_an_editor_nothing_is_sent(live, sent):
+    with live.Broadcast(None, 3) as broadcast:
+        broadcast.step(report(0), Image.new("RGB", (8, 8)))
+    assert sent == []
+
+
+def test_stop_and_keep_hands_the_model_on(live, sent, pack, trainable, monkeypatch):
+    def press(event, data):
+        sent.append(data)
+        if data["step"] == 2:
+            live.stop_and_keep({"token": data["token"]})
+
+    monkeypatch.setattr(live.host, "send", press)
+    trainable["options"] = trainable["options"].model_copy(update={"steps": 6})
+    model, _, _, text = pack.node("FineTuneMapping").finetune(**trainable, node="7")
+    assert "2 steps" in text and "Stopped and kept at step 2 of 6" in text
+    assert [message["state"] for message in sent][-1] == "stopped"
+    moved = model.generator.mapping.state_dict(), trainable["model"].generator.mapping.state_dict()
+    assert any(not torch.equal(moved[0][name], moved[1][name]) for name in moved[0])
+    text = pack.node("FineTuneMapping").finetune(**trainable, node="7")[3]
+    assert "no training needed" in text and "Stopped and kept at step 2 of 6" in text
+    del sent[:]
+    monkeypatch.setattr(live.host, "send", lambda event, data: sent.append(data))
+    text = pack.node("FineTuneMapping").finetune(**trainable, go_on=True, node="7")[3]
+    assert "Went on from step 2" in text and "6 steps" in text and "Stopped" not in text
+    assert (sent[0]["state"], sent[0]["step"], sent[-1]["state"], sent[-1]["step"]) == ("training", 2, "done", 6)
+    assert [step for step, _ in sent[-1]["curves"]["G sketch"]] == list(range(6))
