@@ -2,8 +2,19 @@
 
 from __future__ import annotations
 
+from .check import find_problems
 from .comfy_nodes import COMFY_NODES
 from .execute import Report, run
 from .workflow import WorkflowError, assign, name_of, plain, read_workflow
 
-__all__ = ["COMFY_NODES", "Report", "WorkflowError", "assign", "name_of", "plain", "read_workflow", "run"]
+__all__ = [
+    "COMFY_NODES",
+    "Report",
+    "WorkflowError",
+    "assign",
+    "name_of",
+    "plain",
+    "find_problems",
+    "read_workflow",
+    "run",
+]

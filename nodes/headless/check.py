@@ -25,7 +25,7 @@ from .workflow import (
 )
 
 
-def check(prompt: Prompt, registry: Registry) -> list[str]:
+def find_problems(prompt: Prompt, registry: Registry) -> list[str]:
     """Everything that is wrong, in plain sentences; values are converted to their widget's type in place."""
     found = [
         f"{name_of(prompt, key)}: no such node is known here{suggestion(node['class_type'], registry)}. "

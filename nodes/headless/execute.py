@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from .. import host
-from .check import check, execution_order
+from .check import execution_order, find_problems
 from .workflow import Prompt, Registry, WorkflowError, is_link, name_of, plain, title
 
 
@@ -37,7 +37,7 @@ def run(
 
     `report` is filled as the run goes, so that a caller who passes one knows what an interrupted run has written.
     """
-    problems = check(prompt, registry)
+    problems = find_problems(prompt, registry)
     if problems:
         raise WorkflowError(problems)
     report = Report() if report is None else report

@@ -26,7 +26,7 @@ def workplace(tmp_path, monkeypatch):
     (pack / "weights").mkdir(parents=True)
     here.mkdir()
     monkeypatch.chdir(here)
-    for module in ("cli_pack", "cli_models"):
+    for module in ("cli.pack", "cli.arguments"):
         monkeypatch.setattr(f"gansketching_core.{module}.pack_root", lambda: pack)
     native.save_model(make_model(), pack / "weights" / "fruit.safetensors")
     torch.manual_seed(0)
@@ -66,7 +66,7 @@ def test_mistakes_take_one_line_and_debug_shows_the_traceback(capsys):
 
 
 def test_unexpected_errors_point_to_debug(capsys, monkeypatch):
-    monkeypatch.setattr("gansketching_core.cli_models.find_file", None)
+    monkeypatch.setattr("gansketching_core.cli.arguments.find_file", None)
     assert run("info", "fruit") == 1
     assert "(--debug shows where)" in capsys.readouterr().err
 
@@ -275,7 +275,7 @@ def test_the_package_for_features_is_asked_for_before_pictures_are_read(workplac
 
 
 def test_kinds_are_balanced_and_oversampled():
-    from gansketching_core.cli_training import _balanced
+    from gansketching_core.cli.pretrain import _balanced
 
     weights = _balanced(["apple_red", "apple_red", "apple_golden", "banana"], ["banana=3"])
     torch.testing.assert_close(weights, torch.tensor([1 / 3, 1 / 3, 1 / 3, 3.0]))

@@ -9,7 +9,7 @@ from gansketching_core.training.finetune_config import FinetuneConfig
 
 
 def test_bench_reports_every_part(monkeypatch):
-    monkeypatch.setattr("gansketching_core.stylegan2.config_f_channels", lambda _resolution: (8, 8, 8, 4))
+    monkeypatch.setattr("gansketching_core.networks.stylegan2.config_f_channels", lambda _resolution: (8, 8, 8, 4))
     seen = []
     report = bench(32, 2, FinetuneConfig(r1_every=16, precision="float32"), steps=1, on_step=seen.append)
     assert seen == [0, 1]

@@ -125,7 +125,7 @@ def test_seconds_leave_out_the_reading_of_photos(photos, tmp_path, monkeypatch):
     seen, clock = [], SimpleNamespace(perf_counter=lambda: seen.append("clock") or 0.0)
     pictures = Study._pictures
     monkeypatch.setattr(Study, "_pictures", lambda self, *a: seen.append("photos") or pictures(self, *a))
-    monkeypatch.setattr("gansketching_core.study.time", clock)
+    monkeypatch.setattr("gansketching_core.experiments.study.time", clock)
     make(photos, tmp_path)._customised(Cell("plum", "shift", 0))
     assert seen == ["photos", "clock", "clock"]
 

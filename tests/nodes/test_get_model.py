@@ -8,7 +8,7 @@ from loaded_pack import tiny_model
 
 @pytest.fixture
 def getting(pack, home, monkeypatch):
-    module = importlib.import_module(f"{pack.module.__name__}.nodes.getting")
+    module = importlib.import_module(f"{pack.module.__name__}.nodes.get_model")
     monkeypatch.setattr(module.threading.Thread, "start", lambda self: self.run())  # at once, for the tests
     return module
 
@@ -22,19 +22,17 @@ def sent(getting, monkeypatch):
 
 @pytest.mark.parametrize("data", [None, [], {}, {"offer": 3}, {"offer": "https://example.org/x.pkl", "accepted": True}])
 def test_only_offers_are_taken(getting, data, monkeypatch):
-    monkeypatch.setattr(getting.download, "install", lambda *_, **__: pytest.fail("downloaded"))
+    monkeypatch.setattr(getting, "install", lambda *_, **__: pytest.fail("downloaded"))
     assert getting.answer(data)[0] == 400
 
 
 def test_nothing_happens_without_the_licence(getting, monkeypatch):
-    monkeypatch.setattr(getting.download, "install", lambda *_, **__: pytest.fail("downloaded"))
+    monkeypatch.setattr(getting, "install", lambda *_, **__: pytest.fail("downloaded"))
     assert getting.answer({"offer": "ffhq"})[0] == getting.answer({"offer": "ffhq", "accepted": "yes"})[0] == 403
 
 
 def test_the_size_is_asked_of_the_server(getting, monkeypatch):
-    monkeypatch.setattr(
-        getting.download, "size_of", lambda address, _: 350_000_000 if "pretrained/ffhq" in address else 0
-    )
+    monkeypatch.setattr(getting, "size_of", lambda address, _: 350_000_000 if "pretrained/ffhq" in address else 0)
     assert getting.answer({"offer": "ffhq", "size": True}) == (200, {"size": 350_000_000}) and not getting._running
 
 
@@ -52,7 +50,7 @@ def test_a_download_reports_and_its_model_loads(getting, sent, home, pack, monke
         pack.core.save_model(tiny_model(pack), path)
         return [path]
 
-    monkeypatch.setattr(getting.download, "install", install)
+    monkeypatch.setattr(getting, "install", install)
     assert getting.answer({"offer": "ffhq", "accepted": True}) == (200, {"state": "downloading"})
     assert [message["state"] for message in sent] == ["downloading", "downloading", "converting", "done"]
     assert check("ffhq") is True
@@ -65,13 +63,13 @@ def test_cancelling_and_failing_are_told(getting, sent, monkeypatch):
         assert getting.answer({"offer": "ffhq", "cancel": True})[0] == 200
         poll()
 
-    monkeypatch.setattr(getting.download, "install", install)
+    monkeypatch.setattr(getting, "install", install)
     getting.answer({"offer": "ffhq", "accepted": True})
     assert sent[-1]["state"] == "cancelled"
 
     def broken(*_, **__):
         raise ValueError("the server answers 404")
 
-    monkeypatch.setattr(getting.download, "install", broken)
+    monkeypatch.setattr(getting, "install", broken)
     getting.answer({"offer": "ffhq", "accepted": True})
     assert sent[-1]["state"] == "failed" and "404" in sent[-1]["text"] and getting._running == {}

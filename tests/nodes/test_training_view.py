@@ -15,15 +15,15 @@ from gansketching_core.training.finetune import StepReport
 
 
 @pytest.fixture
-def live(pack):
-    return importlib.import_module(f"{pack.module.__name__}.nodes.live")
+def training_view(pack):
+    return importlib.import_module(f"{pack.module.__name__}.nodes.training_view")
 
 
 @pytest.fixture
-def sent(live, monkeypatch):
+def sent(training_view, monkeypatch):
     messages = []
-    monkeypatch.setattr(live.host, "send", lambda event, data: messages.append(json.loads(json.dumps(data))))
-    monkeypatch.setattr(live, "EVERY", 0.0)
+    monkeypatch.setattr(training_view.host, "send", lambda event, data: messages.append(json.loads(json.dumps(data))))
+    monkeypatch.setattr(training_view, "EVERY", 0.0)
     return messages
 
 
@@ -33,9 +33,9 @@ def report(step: int, **losses: float) -> StepReport:
     )
 
 
-def test_a_message_tells_everything(live, sent):
+def test_a_message_tells_everything(training_view, sent):
     picture = Image.effect_noise((1400, 700), 90).convert("RGB")
-    with live.Broadcast("5:12", 10) as broadcast:
+    with training_view.Broadcast("5:12", 10) as broadcast:
         broadcast.step(report(0), picture)
         broadcast.step(report(1))
     last = sent[-1]
@@ -45,78 +45,78 @@ def test_a_message_tells_everything(live, sent):
     assert last["picture"].startswith("data:image/jpeg;base64,") and last["picture"] == sent[0]["picture"]
 
 
-def test_messages_stay_small(live, sent):
-    with live.Broadcast("5", 10_000) as broadcast:
+def test_messages_stay_small(training_view, sent):
+    with training_view.Broadcast("5", 10_000) as broadcast:
         broadcast.history = [report(k) for k in range(9_999)]
         broadcast.step(report(9_999, **{"G sketch": float("nan"), "G image": 1.0}))
     assert all(len(points) <= 300 for points in sent[-1]["curves"].values())
     assert len(json.dumps(sent[-1], allow_nan=False)) < 30_000
 
 
-def test_a_picture_of_much_detail_is_made_smaller(live, sent):
+def test_a_picture_of_much_detail_is_made_smaller(training_view, sent):
     torch.manual_seed(0)
     noise = Image.fromarray(torch.randint(0, 256, (700, 1400, 3), dtype=torch.uint8).numpy())
-    with live.Broadcast("5", 2) as broadcast:
+    with training_view.Broadcast("5", 2) as broadcast:
         broadcast.step(report(0), noise)
     sides = Image.open(io.BytesIO(base64.b64decode(sent[0]["picture"].partition(",")[2]))).size
     assert len(sent[0]["picture"]) <= 60_000 and 100 < max(sides) < 640
 
 
-def test_a_training_that_goes_on_shows_its_earlier_steps(live, sent):
-    with live.Broadcast("5", 10) as broadcast:
+def test_a_training_that_goes_on_shows_its_earlier_steps(training_view, sent):
+    with training_view.Broadcast("5", 10) as broadcast:
         broadcast.started([report(0), report(1)])
         broadcast.step(report(2))
     assert [message["step"] for message in sent] == [2, 3] and sent[-1]["seconds"] == 6
     assert [step for step, _ in sent[-1]["curves"]["G sketch"]] == [0, 1, 2]
 
 
-def test_only_the_named_training_stops(live, sent):
-    with live.Broadcast("5", 10) as first, live.Broadcast("5", 10) as second:
+def test_only_the_named_training_stops(training_view, sent):
+    with training_view.Broadcast("5", 10) as first, training_view.Broadcast("5", 10) as second:
         first.step(report(0))
         token = sent[-1]["token"]
-        assert live.stop_and_keep({"token": token}) == (200, {"stopping": token})
+        assert training_view.stop_and_keep({"token": token}) == (200, {"stopping": token})
         assert first.stop() and not second.stop()
         first.step(report(1))
         assert sent[-1]["state"] == "stopping"
-    assert live.stop_and_keep({"token": token})[0] == 404
+    assert training_view.stop_and_keep({"token": token})[0] == 404
 
 
 @pytest.mark.parametrize("data", [None, [], "x", {}, {"token": 3}, {"token": None}])
-def test_other_posts_are_refused(live, data):
-    assert live.stop_and_keep(data)[0] == 400
+def test_other_posts_are_refused(training_view, data):
+    assert training_view.stop_and_keep(data)[0] == 400
 
 
-def test_the_end_is_told(live, sent):
-    with pytest.raises(KeyboardInterrupt), live.Broadcast("5", 3) as broadcast:
+def test_the_end_is_told(training_view, sent):
+    with pytest.raises(KeyboardInterrupt), training_view.Broadcast("5", 3) as broadcast:
         broadcast.step(report(0))
         raise KeyboardInterrupt
     assert sent[-1]["state"] == "cancelled"
-    with pytest.raises(KeyboardInterrupt), live.Broadcast("5", 3) as broadcast:
+    with pytest.raises(KeyboardInterrupt), training_view.Broadcast("5", 3) as broadcast:
         broadcast.started([])
         raise KeyboardInterrupt
     assert sent[-1]["state"] == "cancelled" and sent[-1]["step"] == 0
-    with pytest.raises(FloatingPointError), live.Broadcast("5", 3) as broadcast:
+    with pytest.raises(FloatingPointError), training_view.Broadcast("5", 3) as broadcast:
         broadcast.step(report(0))
         raise FloatingPointError
     assert sent[-1]["state"] == "failed"
-    with live.Broadcast("5", 3) as broadcast:
+    with training_view.Broadcast("5", 3) as broadcast:
         broadcast.finished([report(0), report(1)], True, Image.new("RGB", (8, 8)))
     assert sent[-1]["state"] == "stopped" and sent[-1]["step"] == 2
 
 
-def test_without_an_editor_nothing_is_sent(live, sent):
-    with live.Broadcast(None, 3) as broadcast:
+def test_without_an_editor_nothing_is_sent(training_view, sent):
+    with training_view.Broadcast(None, 3) as broadcast:
         broadcast.step(report(0), Image.new("RGB", (8, 8)))
     assert sent == []
 
 
-def test_stop_and_keep_hands_the_model_on(live, sent, pack, trainable, monkeypatch):
+def test_stop_and_keep_hands_the_model_on(training_view, sent, pack, trainable, monkeypatch):
     def press(event, data):
         sent.append(data)
         if data["step"] == 2:
-            live.stop_and_keep({"token": data["token"]})
+            training_view.stop_and_keep({"token": data["token"]})
 
-    monkeypatch.setattr(live.host, "send", press)
+    monkeypatch.setattr(training_view.host, "send", press)
     trainable["options"] = trainable["options"].model_copy(update={"steps": 6})
     model, _, _, text = pack.node("FineTuneMapping").finetune(**trainable, node="7")
     assert "2 steps" in text and "Stopped and kept at step 2 of 6" in text
@@ -126,7 +126,7 @@ def test_stop_and_keep_hands_the_model_on(live, sent, pack, trainable, monkeypat
     text = pack.node("FineTuneMapping").finetune(**trainable, node="7")[3]
     assert "no training needed" in text and "Stopped and kept at step 2 of 6" in text
     del sent[:]
-    monkeypatch.setattr(live.host, "send", lambda event, data: sent.append(data))
+    monkeypatch.setattr(training_view.host, "send", lambda event, data: sent.append(data))
     text = pack.node("FineTuneMapping").finetune(**trainable, go_on=True, node="7")[3]
     assert "Went on from step 2" in text and "6 steps" in text and "Stopped" not in text
     assert (sent[0]["state"], sent[0]["step"], sent[-1]["state"], sent[-1]["step"]) == ("training", 2, "done", 6)

@@ -52,7 +52,7 @@ def test_both_forms_are_the_same(pack, registry, name):
 
 @pytest.mark.parametrize("name", API)
 def test_api_form_is_valid(pack, registry, name):
-    assert pack.headless.check(API[name], registry) == []
+    assert pack.headless.find_problems(API[name], registry) == []
 
 
 @pytest.mark.parametrize("name", API)

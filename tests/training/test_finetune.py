@@ -127,7 +127,7 @@ def test_the_distance_of_lines_pulls_every_image_to_the_sketch_it_is_nearest_to(
 
 
 def test_the_distance_of_lines_takes_any_number_of_sketches_also_faint_ones(monkeypatch):
-    monkeypatch.setattr("gansketching_core.finetune.LINES_KEPT", 2)
+    monkeypatch.setattr("gansketching_core.training.finetune.LINES_KEPT", 2)
     sketches = torch.cat([some_sketches(), some_sketches().roll(4, dims=2)])
     finetuner = SketchFinetuner(tiny_model(), sketches, LineExtractor(), quick())
     assert float(finetuner._line_distance(sketches)) == pytest.approx(

@@ -132,8 +132,7 @@ sys.path[:0] = {tests!r}
 import torch
 torch.set_num_threads(1)
 from test_finetune_run import customise
-from gansketching_core import runs
-from gansketching_core.checkpoints import describe
+from gansketching_core.training import finetune_run as runs
 runs.CHECKPOINT_SECONDS = 0
 polls = 0
 def poll():

@@ -115,7 +115,7 @@ def test_the_rate_falls_to_zero_at_the_end():
 
 
 def test_the_result_is_a_loadable_model(tmp_path):
-    from gansketching_core.checkpoints import load_model, save_model
+    from gansketching_core import load_model, save_model
 
     trainer = Pretrainer(red_squares(), quick())
     trainer.step()
