@@ -400,7 +400,7 @@ def test_zip_bombs_are_refused_unread(tmp_path, monkeypatch):
     path = tmp_path / "bomb.zip"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("bomb.png", b"\0" * 2**20)
-    monkeypatch.setattr(images, "MAX_FILE_BYTES", 2**19)
+    monkeypatch.setattr(datasets, "MAX_FILE_BYTES", 2**19)
     with pytest.raises(ValueError, match=r"bomb\.png is 1 MiB"):
         load_images(path)
 

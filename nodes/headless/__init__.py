@@ -12,9 +12,9 @@ __all__ = [
     "Report",
     "WorkflowError",
     "assign",
+    "find_problems",
     "name_of",
     "plain",
-    "find_problems",
     "read_workflow",
     "run",
 ]

@@ -66,7 +66,7 @@ def test_mistakes_take_one_line_and_debug_shows_the_traceback(capsys):
 
 
 def test_unexpected_errors_point_to_debug(capsys, monkeypatch):
-    monkeypatch.setattr("gansketching_core.cli.arguments.find_file", None)
+    monkeypatch.setattr("gansketching_core.cli.info.find_file", None)
     assert run("info", "fruit") == 1
     assert "(--debug shows where)" in capsys.readouterr().err
 
@@ -110,7 +110,7 @@ def test_interrupted_finetune_goes_on_to_the_same_weights(workplace, capsys, mon
     draw(workplace / "a.png")
     command = ["finetune", "--sketches", "a.png", *FAST]
     assert run(*command, "--runs", "whole", "--output", "whole.safetensors") == 0
-    from gansketching_core.finetune import SketchFinetuner
+    from gansketching_core.training.finetune import SketchFinetuner
 
     original = SketchFinetuner._update_generator
 
@@ -220,7 +220,7 @@ TINY = "--resolution 32 --latent-dim 16 --mapping-layers 2 --channel-base 128 --
 
 
 def test_pretrain_goes_on_after_an_interrupt(workplace, capsys, monkeypatch):
-    from gansketching_core.pretrain import Pretrainer
+    from gansketching_core.training.pretrain import Pretrainer
 
     for index, colour in enumerate(("red", "green", "blue")):
         draw(workplace / "photos" / colour / f"{index}.png", colour=colour)
@@ -267,7 +267,7 @@ def test_a_model_can_be_trained_on_by_name(workplace, capsys):
 
 
 def test_the_package_for_features_is_asked_for_before_pictures_are_read(workplace, capsys, monkeypatch):
-    from gansketching_core.features import EfficientNetLite1
+    from gansketching_core.networks.feature_networks import EfficientNetLite1
 
     monkeypatch.setattr(EfficientNetLite1, "packages", ("no_such_package",))
     said = failed(capsys, "pretrain", "nowhere", *TINY.split(), "--feature-weight", 1)

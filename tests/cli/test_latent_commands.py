@@ -86,7 +86,7 @@ def test_project_sketch(here, capsys):
 
 
 def test_ctrl_c_keeps_the_best_so_far(here, monkeypatch, capsys):
-    from gansketching_core.project import Projector
+    from gansketching_core.inversion.image import Projector
 
     step = Projector.step
 

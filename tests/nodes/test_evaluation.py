@@ -40,7 +40,7 @@ def test_missing_extractor_is_told_before_the_run(nodes, monkeypatch):
 
 def test_sketch_match_score(nodes):
     original, customised = tiny_model(nodes), tiny_model(nodes, 1)
-    sketcher = nodes.core_photosketch.LineExtractor()
+    sketcher = nodes.core.LineExtractor()
     mask = torch.zeros(1, 64, 64)
     mask[:, 20:24, 10:50] = 1  # a MASK: what is marked is the line
     node, done = nodes.node("SketchMatchScore"), []
