@@ -13,10 +13,10 @@ from ..gansketching_core.latents.latent_files import load_directions, save_direc
 from ..gansketching_core.latents.mean_shift import shift_towards
 from ..gansketching_core.latents.model_mixing import interpolate_models, render_between
 from ..gansketching_core.latents.sampling import SampleConfig
-from ..gansketching_core.training.finetune_run import sketches_for
 from . import host, model_files, pictures, widgets
 from .latents import LATENTS, LayerRange, last_or_none, layer_widgets
 from .sampling import batch_size
+from .sketching import as_sketches
 
 MODEL, DIRECTIONS = "GANSKETCHING_MODEL", "GANSKETCHING_DIRECTIONS"
 
@@ -139,10 +139,10 @@ class WShift:
         options |= {"strength": strength, "spread": spread, "seed": seed}
         with host.training_mode(), host.borrowed_device(1) as device:
             base, network = host.model_on_device(model, device), host.on_device(photosketch, device)
-            drawings = sketches_for(base, sketches.clone(), network)
+            drawings = as_sketches(sketches, base.config.resolution)
             shifted = shift_towards(base, drawings, network, on_batch=progress.on_batch, **options)
             shifted = host.model_on_device(shifted, model.w_mean.device)
-            about = {"base_name": model.name, **model.metadata, "moves": "w_shift"}
+            about = {"base_name": model.name, **model.metadata, "trainable": "w_shift"}
             return (dataclasses.replace(shifted, discriminator=model.discriminator, metadata=about),)
 
 

@@ -160,7 +160,7 @@ def cancelled(kind: type[BaseException]) -> bool:
     return issubclass(kind, KeyboardInterrupt)
 
 
-def not_yet() -> object | None:
+def execution_blocker() -> object | None:
     """An output upon which ComfyUI leaves out, without an error, what depends on it. None outside ComfyUI."""
     return ExecutionBlocker(None) if IN_COMFYUI else None
 

@@ -193,8 +193,11 @@ class SaveCustomisedModel:
         if weights_hash(model) == model.base_hash:
             raise ValueError(f'"{model.name}" is an original model: nothing to save. Connect a customised one.')
         path = model_files.new_result(name)
-        moves, settings = model.metadata.get("moves", "mapping"), json.loads(model.metadata.get("settings", "{}"))
-        save_customised(model, path, moves=moves, settings=settings)
+        trainable, settings = (
+            model.metadata.get("trainable", "mapping"),
+            json.loads(model.metadata.get("settings", "{}")),
+        )
+        save_customised(model, path, trainable=trainable, settings=settings)
         text = f"Saved {path.relative_to(model_files.results_folder())}, {path.stat().st_size / 2**20:.2f} MB."
         logging.getLogger(__name__).info(text)
         return {"ui": {"text": [text]}}

@@ -13,8 +13,8 @@ from ..gansketching_core.images import to_comfy
 from ..gansketching_core.inversion.image import ProjectConfig, Projection, Projector
 from ..gansketching_core.inversion.sketch import SketchMatches, SketchSearch, SketchSearchConfig
 from ..gansketching_core.latents.spaces import Latents
-from ..gansketching_core.training.finetune_run import sketches_for
 from . import host, pictures, widgets
+from .sketching import as_sketches
 
 PREVIEW_EVERY = 0.5  # seconds between live previews, at least
 PREVIEW_COUNT = 16  # images in a preview, at most
@@ -141,7 +141,7 @@ class ProjectSketch:
         label = None if class_index < 0 else class_index
         with host.training_mode(), host.borrowed_device(model.config.resolution / 64) as device:
             base, network = host.model_on_device(model, device), host.on_device(photosketch, device)
-            drawn = sketches_for(base, sketches.clone(), network)
+            drawn = as_sketches(sketches, base.config.resolution)
             search = SketchSearch(base, drawn, network, config, label=label)
             seconds = follow(search, lambda: self.picture(drawn, search.result()))
             found = search.result()

@@ -51,7 +51,7 @@ class SketchPad:
         try:
             if strokes is not None:  # not connected
                 sheets = parse(strokes)
-                if not ("reference" in (input_types or {}) and host.not_yet()):
+                if not ("reference" in (input_types or {}) and host.execution_blocker()):
                     check_drawn(sheets)
         except ValueError as error:
             return str(error)
@@ -61,7 +61,7 @@ class SketchPad:
         sheets = parse(strokes)
         traced = [] if reference is None else reference[:MAX_SHEETS]
         shown = {"gansketching_reference": [{"picture": _data_url(image)} for image in traced]}
-        later = host.not_yet()
+        later = host.execution_blocker()
         if later and len(traced) and not is_drawn(sheets):  # the first run only brings the picture to trace
             return {"ui": shown, "result": (later, later)}
         sketches = render(sheets, size, host.poll)

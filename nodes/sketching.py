@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from ..gansketching_core.images import from_comfy, to_comfy
+from ..gansketching_core.latents.sampling import sample_drawings
 from ..gansketching_core.sketches.prepare import SketchConfig, prepare_sketches
 from . import host
-from .widgets import build, widgets
+from .widgets import build, widgets, wrongly_connected
+
+
+def as_sketches(drawings: Tensor, size: int) -> Tensor:
+    """IMAGE or MASK -> sketches [N,1,size,size]: black on white, strokes as they are (Prepare Sketch changes them)."""
+    return prepare_sketches(drawings.clone(), size, SketchConfig(strokes="keep"))
 
 
 class PrepareSketch:
@@ -16,7 +23,7 @@ class PrepareSketch:
     CATEGORY = "GANSketching/sketching"
     DESCRIPTION = (
         "Turns drawings of any size into square sketches, black on white: inverts white-on-black ones, cleans the "
-        "paper and, if wanted, crops to the drawing and redraws it with an even pen."
+        "paper, crops to the drawing if wanted, and gives all strokes the width that the model's sketches have."
     )
     SEARCH_ALIASES = ("clean sketch", "binarize", "stroke width", "invert drawing")
     RETURN_TYPES = ("IMAGE",)
@@ -27,18 +34,41 @@ class PrepareSketch:
     @classmethod
     def INPUT_TYPES(cls):
         drawings = "Drawings: pictures, or masks (what is marked becomes the line)."
-        size = "Side of the square sketches in pixels. Fine-tuning scales them to the model's size."
+        size = "Side of the square sketches in pixels. With a model connected, the model's resolution instead."
+        model = "The generator that the sketches are for, with photosketch: both together for strokes match."
+        network = "Its line drawings of the model's samples show how wide strokes match makes the lines."
         return {
             "required": {
                 "drawings": ("IMAGE,MASK", {"tooltip": drawings}),
                 "size": ("INT", {"default": 256, "min": 32, "max": 1024, "step": 32, "tooltip": size}),
                 **widgets(SketchConfig),
-            }
+            },
+            "optional": {
+                "model": ("GANSKETCHING_MODEL", {"tooltip": model}),
+                "photosketch": ("GANSKETCHING_PHOTOSKETCH", {"tooltip": network}),
+            },
         }
 
-    def prepare(self, drawings, size, **options):
+    @classmethod
+    def VALIDATE_INPUTS(cls, strokes, input_types=None):
+        """input_types: the types of what is connected; None where the runner does not tell."""
+        wrong = wrongly_connected(cls, input_types)
+        if wrong:
+            return wrong
+        connected = {"model", "photosketch"} <= set(input_types or {})
+        if strokes == "match" and input_types is not None and not connected:
+            return 'strokes "match" needs a model and a photosketch: connect both, or choose "keep" or "redraw"'
+        return True
+
+    def prepare(self, drawings, size, model=None, photosketch=None, **options):
         config = build(SketchConfig, **options)
-        return (to_comfy(prepare_sketches(drawings, size, config)),)
+        size = size if model is None else model.config.resolution
+        reference = None
+        if config.strokes == "match" and model is not None and photosketch is not None:
+            with torch.no_grad(), host.borrowed_device(1) as device:
+                base, network = host.model_on_device(model, device), host.on_device(photosketch, device)
+                reference = sample_drawings(base, network, on_batch=lambda *_: host.poll())
+        return (to_comfy(prepare_sketches(drawings, size, config, reference=reference)),)
 
 
 class PhotoSketch:

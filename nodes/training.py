@@ -15,11 +15,11 @@ from ..gansketching_core.networks.stylegan2 import GanModel
 from ..gansketching_core.training.diffaugment import parse_policy
 from ..gansketching_core.training.finetune import SketchFinetuner, StepReport
 from ..gansketching_core.training.finetune_config import PRESETS, FinetuneConfig
-from ..gansketching_core.training.finetune_run import RunResult, customise, sketches_for
+from ..gansketching_core.training.finetune_run import RunResult, customise
 from . import host, model_files, pictures, training_view, widgets
 from .sampling import batch_size
+from .sketching import as_sketches
 
-ADDED_LATER = ("warm_spread", "line_weight")  # options that saved workflows may lack
 PREVIEW_COUNT, PREVIEW_COLUMNS = 8, 4  # samples shown before and after
 PREVIEW_SEED = 0
 PREVIEW_EVERY = 1.5  # seconds between live previews, at least
@@ -39,11 +39,9 @@ class FineTuneOptions:
     @classmethod
     def INPUT_TYPES(cls):
         presets = {name: FinetuneConfig.preset(name) for name in PRESETS}
-        tooltip = "fast: a good result in a few hundred steps. paper: the settings of the publication, days on a CPU."
+        tooltip = "fast: a good result in 150 steps. paper: the settings of the publication, days on a CPU."
         choice = (list(presets), {"default": "fast", "tooltip": tooltip})
-        options = widgets.overrides(presets, skip=["seed"])
-        later = {name: options.pop(name) for name in ADDED_LATER}
-        return {"required": {"preset": choice, **options}, "optional": later}
+        return {"required": {"preset": choice, **widgets.overrides(presets, skip=["seed"])}}
 
     @classmethod
     def VALIDATE_INPUTS(cls, augmentation):
@@ -102,7 +100,7 @@ class FineTuneMapping:
         with host.training_mode(), host.borrowed_device(size / 64) as device:
             photos = None if images is None else ImageSet(images.clone(), size)
             base = host.model_on_device(model, device)
-            drawings = sketches_for(base, sketches.clone(), photosketch, config)
+            drawings = as_sketches(sketches, size)
             with training_view.Broadcast(node, config.steps) as broadcast:
                 watcher = Watcher(base, config, broadcast)
                 run = customise(

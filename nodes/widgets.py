@@ -33,6 +33,8 @@ def widget(field: FieldInfo) -> Widget:
     """Number, switch or list, with the field's default, bounds and description."""
     kind, choices = _kind(field)
     options = {"default": field.get_default(call_default_factory=True), "tooltip": field.description or ""}
+    if isinstance(field.json_schema_extra, dict):
+        options |= field.json_schema_extra
     if kind is Literal:
         return choices, options
     if kind in (int, float):
@@ -52,9 +54,9 @@ def overrides(presets: dict[str, BaseModel], *, skip: Collection[str] = ()) -> d
         tooltip = f"{options['tooltip'].rstrip('.')}. {_in_presets(presets, name)}"
         if isinstance(kind, list) or kind == "BOOLEAN":
             choices = ["on", "off"] if kind == "BOOLEAN" else kind
-            found[name] = ([AS_PRESET, *choices], {"default": AS_PRESET, "tooltip": tooltip})
+            found[name] = ([AS_PRESET, *choices], {**options, "default": AS_PRESET, "tooltip": tooltip})
         elif kind == "STRING":
-            found[name] = (kind, {"default": AS_PRESET, "tooltip": tooltip})
+            found[name] = (kind, {**options, "default": AS_PRESET, "tooltip": tooltip})
         else:
             changed = {"default": -1, "min": -1, "tooltip": f"{tooltip} -1: as in the preset."}
             found[name] = (kind, {**options, **changed})
@@ -74,6 +76,20 @@ def build(make: typing.Callable[..., Config], *args: Any, **values: Any) -> Conf
     except ValidationError as error:
         lines = [f"{'.'.join(map(str, e['loc']))} {e['input']}: {e['msg']}" for e in error.errors(include_url=False)]
         raise ValueError("; ".join(lines)) from error
+
+
+def wrongly_connected(node: type, input_types: dict[str, str] | None) -> str:
+    """What is connected to a socket of another type, in words; "" when all is well.
+
+    input_types: the types of what is connected, which ComfyUI leaves to a node to check that asks for them.
+    """
+    sections = node.INPUT_TYPES()
+    declared = {**sections["required"], **sections.get("optional", {})}
+    for name, given in (input_types or {}).items():
+        wanted = declared[name][0]
+        if given != "*" and not set(given.split(",")) & set(wanted.split(",")):
+            return f"{name} needs {wanted}, not {given}"
+    return ""
 
 
 def _kind(field: FieldInfo) -> tuple[Any, list]:

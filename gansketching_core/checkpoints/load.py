@@ -138,16 +138,16 @@ def load_customised(path: str | Path, base: GanModel) -> GanModel:
         if metadata.get("format") != FORMAT:
             raise WrongKindError(state_dict_kind(tensors), "customised")
         check_own(metadata, "customised")
-        name, moves, wanted = (metadata.get(key, "") for key in ("name", "moves", "base_hash"))
+        name, trainable, wanted = (metadata.get(key, "") for key in ("name", "trainable", "base_hash"))
         # A model customised from the same weights will do as well, if its whole mapping network is replaced.
-        if wanted != weights_hash(base) and not (moves == "mapping" and wanted == base.base_hash):
+        if wanted != weights_hash(base) and not (trainable == "mapping" and wanted == base.base_hash):
             origin = metadata.get("base_name", "another model")
             raise ValueError(
                 f'"{name}" was made from "{origin}" (weights {wanted[:12]}), not from "{base.name}" (weights '
                 f"{weights_hash(base)[:12]}); load the model it was made from"
             )
         weights, changes = base.generator.state_dict(), part(tensors, "generator.")
-        changing = [n for n in weights if n.startswith("mapping." if moves == "mapping" else "mapping.w_shift")]
+        changing = [n for n in weights if n.startswith("mapping." if trainable == "mapping" else "mapping.w_shift")]
         compare_names(changing, changes, "the customised model")
         generator = _fill(lambda: Generator(base.config), weights | changes, "the customised model")
         w_mean = _w_mean(tensors.get("w_mean"), generator)

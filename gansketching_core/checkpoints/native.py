@@ -83,31 +83,31 @@ def save_customised(
     model: GanModel,
     path: str | Path,
     *,
-    moves: Literal["mapping", "w_shift"] = "mapping",
+    trainable: Literal["mapping", "w_shift"] = "mapping",
     settings: Mapping[str, object] | None = None,
 ) -> None:
     """Write what customising changed: the mapping network, or the shift of w alone, and w_mean.
 
-    model.base_hash says which weights it belongs to. With moves="w_shift" the whole mapping network is written all the
+    model.base_hash says which weights it belongs to. With trainable="w_shift" the whole mapping network is written all the
     same if it differs from the base model's, so that the file always restores the model. settings: the training
     configuration, kept as JSON in the metadata.
     """
-    if moves not in ("mapping", "w_shift"):
-        raise ValueError(f'moves "{moves}" is unknown; use "mapping" or "w_shift"')
+    if trainable not in ("mapping", "w_shift"):
+        raise ValueError(f'trainable "{trainable}" is unknown; use "mapping" or "w_shift"')
     if not model.base_hash:
         raise ValueError(f'"{model.name}" has no base_hash, so it is not known what it was made from; use save_model')
     weights = model.generator.state_dict()
     shift = "mapping.w_shift"
-    if moves == "w_shift" and tensors_hash(weights | {shift: torch.zeros_like(weights[shift])}) == model.base_hash:
+    if trainable == "w_shift" and tensors_hash(weights | {shift: torch.zeros_like(weights[shift])}) == model.base_hash:
         moved = {shift: weights[shift]}
     else:
-        moves, moved = "mapping", {name: value for name, value in weights.items() if name.startswith("mapping.")}
+        trainable, moved = "mapping", {name: value for name, value in weights.items() if name.startswith("mapping.")}
     tensors = {f"generator.{name}": tensor for name, tensor in moved.items()} | {"w_mean": model.w_mean}
     own = {
         "config": model.config.model_dump_json(),
         "name": model.name,
         "base_hash": model.base_hash,
-        "moves": moves,
+        "trainable": trainable,
         "settings": json.dumps(settings or {}, sort_keys=True, default=str),
     }
     _write(path, "customised", cast(tensors, torch.float32), _extra(model.metadata) | own)

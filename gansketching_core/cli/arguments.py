@@ -12,8 +12,10 @@ from torch import Tensor, nn
 from ..checkpoints.describe import describe
 from ..checkpoints.load import load_customised, load_model, load_photosketch
 from ..datasets import load_images
+from ..latents.sampling import sample_drawings
 from ..networks.line_extractor import LineExtractor
 from ..networks.stylegan2 import GanModel
+from ..sketches.prepare import SketchConfig, prepare_sketches
 from .pack import find_file, pack_root
 
 LINES = "lines"
@@ -75,3 +77,11 @@ def add_model(parser: ArgumentParser) -> None:
     parser.add_argument("--base", metavar="MODEL", help="for a customised --model: the model it was made from")
     parser.add_argument("--label", type=int, metavar="N", help="class, for class-conditional models")
     add_device(parser)
+
+
+def load_sketches(
+    paths: list[Path], model: GanModel, sketcher: nn.Module, config: SketchConfig, label: int | None = None
+) -> Tensor:
+    """Drawings of files, folders and zips as sketches [N,1,R,R] for `model`."""
+    reference = sample_drawings(model, sketcher, label=label) if config.strokes == "match" else None
+    return prepare_sketches(load_pictures(paths), model.config.resolution, config, reference=reference)

@@ -18,8 +18,8 @@ from ..networks.stylegan2 import GanModel
 from ..sketches.prepare import SketchConfig
 from ..training.finetune import SketchFinetuner, StepReport
 from ..training.finetune_config import PRESETS, FinetuneConfig
-from ..training.finetune_run import RunResult, customise, sketches_for
-from .arguments import MODEL_HELP, SKETCHER_HELP, add_device, device_of, load_generator, load_pictures, load_sketcher
+from ..training.finetune_run import RunResult, customise
+from .arguments import MODEL_HELP, SKETCHER_HELP, add_device, device_of, load_generator, load_sketcher, load_sketches
 from .flags import add_flags, build, read_flags
 from .interrupt import interruptible
 
@@ -57,11 +57,12 @@ def finetune(parser: ArgumentParser, argv: list[str]) -> None:
     device = device_of(args)
     model = load_generator(args.model, args.base, device)
     sketcher = load_sketcher(args.sketcher, device)
-    sketches = sketches_for(model, load_pictures(args.sketches), sketcher, config, sketch_config)
+    label = config.class_index if model.config.class_count else None
+    sketches = load_sketches(args.sketches, model, sketcher, sketch_config, label)
     photos = ImageSet(args.images, model.config.resolution) if args.images else None
     result = _customise(model, sketches, sketcher, config, photos, args)
 
-    save_customised(result.model, args.output, moves=config.moves, settings=config.model_dump())
+    save_customised(result.model, args.output, trainable=config.trainable, settings=config.model_dump())
     preview = args.preview or args.output.with_suffix(".png")
     save_png(before_and_after(model, result.model, sketches, config.class_index), preview)
     took = "kept from before" if result.from_cache else f"{config.steps} steps, {result.seconds:.0f} s"

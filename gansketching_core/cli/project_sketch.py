@@ -10,8 +10,8 @@ import torch
 from ..images import grid, save_png
 from ..inversion.sketch import SketchSearch, SketchSearchConfig
 from ..latents.latent_files import save_latents
-from ..training.finetune_run import sketches_for
-from .arguments import SKETCHER_HELP, add_model, device_of, load_generator, load_pictures, load_sketcher
+from ..sketches.prepare import SketchConfig
+from .arguments import SKETCHER_HELP, add_model, device_of, load_generator, load_sketcher, load_sketches
 from .flags import add_flags, build, read_flags
 from .progress import run_search
 
@@ -23,12 +23,14 @@ def project_sketch(parser: ArgumentParser, argv: list[str]) -> None:
     parser.add_argument("--output", type=Path, default=Path("output/from_sketch"), metavar="DIR")
     add_model(parser)
     add_flags(parser, SketchSearchConfig, "search")
+    add_flags(parser, SketchConfig, "preparation of the sketches")
     args = parser.parse_args(argv)
 
     config = build(SketchSearchConfig, **read_flags(args, SketchSearchConfig))
+    sketch_config = build(SketchConfig, **read_flags(args, SketchConfig))
     device = device_of(args)
     model, sketcher = load_generator(args.model, args.base, device), load_sketcher(args.sketcher, device)
-    sketches = sketches_for(model, load_pictures(args.sketches), sketcher)
+    sketches = load_sketches(args.sketches, model, sketcher, sketch_config, args.label)
     search = SketchSearch(model, sketches, sketcher, config, label=args.label)
     run_search(search, lambda report: f"distance {report.distance:.3f}")
 

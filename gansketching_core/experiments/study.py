@@ -19,13 +19,14 @@ from ..evaluation.metrics import FeatureStatistics, frechet_distance, kernel_dis
 from ..files import atomic_write
 from ..images import save_png
 from ..latents.mean_shift import shift_towards
-from ..latents.sampling import render, sample_z
+from ..latents.sampling import render, sample_drawings, sample_z
 from ..networks.feature_networks import extract
 from ..networks.stylegan2 import GanModel
 from ..random_streams import stream
 from ..sketches.distance import chamfer
+from ..sketches.prepare import prepare_sketches
 from ..training.finetune_config import FinetuneConfig
-from ..training.finetune_run import customise, sketches_for
+from ..training.finetune_run import customise
 from ..training.placement import PlacementConfig, placed
 
 SKETCHES = 30
@@ -58,7 +59,7 @@ METHODS: dict[str, Method] = {
     "original": Method("original model"),
     "shift": Method("mean shift in w, by drawings", shift="drawings"),
     "shift-features": Method("mean shift in w, by features of drawings", shift="features"),
-    "w-shift": Method("trained shift of w", preset="fast", options={"moves": "w_shift", "warm_start": 0.0}),
+    "w-shift": Method("trained shift of w", preset="fast", options={"trainable": "w_shift", "warm_start": 0.0}),
     "fast": Method("full method, preset fast", preset="fast"),
     "photos": Method("training photos of the class", photos=True),
     "paper": Method(
@@ -72,7 +73,7 @@ METHODS: dict[str, Method] = {
     "human-5": Method("5 Quick, Draw! sketches", "sketches", preset="fast", sketches=5, human=True),
     "human-1": Method("1 Quick, Draw! sketch", "sketches", preset="fast", sketches=1, human=True),
     "cold": Method("without the warm start", "ablations", preset="fast", options={"warm_start": 0.0}),
-    "no-lines": Method("without the distance of lines", "ablations", preset="fast", options={"line_weight": 0.0}),
+    "no-lines": Method("without the distance of lines", "ablations", preset="fast", options={"distance_weight": 0.0}),
     "wide": Method("warm start with the whole spread of w", "ablations", preset="fast", options={"warm_spread": 1.0}),
     "warm-only": Method("the warm start alone", "ablations", shift="drawings", strength=None),
     "no-image-term": Method("no regularisation", "ablations", preset="fast", options={"regularisation": "none"}),
@@ -245,7 +246,8 @@ class Study:
         photos = self._regularising() if config.regularisation == "images" else None
         user = self._user_drawings(cell, method)
         started = time.perf_counter()
-        sketches = sketches_for(self.model, user, self.sketcher, config)
+        reference = sample_drawings(self.model, self.sketcher)
+        sketches = prepare_sketches(user, self.model.config.resolution, reference=reference)
         before = time.perf_counter() - started
         run = customise(
             self.model, sketches, self.sketcher, config, images=photos, folder=self.folder / "runs", poll=self.poll

@@ -55,7 +55,7 @@ class Descent:
         self.parameters = [self.x]
         if noise == "fitted":
             rng = stream(config.seed, "fitted noise", 0)
-            maps = model.generator.synthesis.draw_noise(len(start), "random", rng)
+            maps = model.generator.synthesis.noise_maps(len(start), "random", rng)
             self.noise = [noise_map.requires_grad_() for noise_map in maps]
             self.parameters += self.noise
         self.adam = torch.optim.Adam(self.parameters, betas=(0.9, 0.999), eps=1e-8)

@@ -13,7 +13,7 @@ from torch import Tensor
 from ..latents.sampling import render, sample_z
 from ..latents.spaces import Latents
 from ..networks.stylegan2 import GanModel
-from ..sketches.distance import Lines, chamfer
+from ..sketches.distance import SketchDistance, chamfer
 from .optimise import Descent, DescentConfig, in_space, pool
 
 
@@ -71,7 +71,7 @@ class SketchSearch:
             raise ValueError(f"{config.count} latents can't be chosen from a pool of {config.pool}; enlarge the pool")
         self.model, self.photosketch, self.config, self.label = model, photosketch, config, label
         self.sketches = sketches.to(model.w_mean)
-        self.lines = [Lines(sketch) for sketch in self.sketches]
+        self.lines = [SketchDistance(sketch) for sketch in self.sketches]
         self.poll: Callable[[], None] = lambda: None
         self.steps_done, self.steps_total = 0, config.steps + 1
         self._descent: Descent | None = None

@@ -7,7 +7,7 @@ from typing import Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..networks.stylegan2 import GanModel
 from ..random_streams import stream
@@ -73,9 +73,36 @@ def render(
         part = truncate(model, latents[start : start + batch], config.truncation, config.truncation_cutoff)
         noise = config.noise
         if noise == "random":
-            maps = [synthesis.draw_noise(1, "random", stream(seed, "noise", start + i)) for i in range(len(part))]
+            maps = [synthesis.noise_maps(1, "random", stream(seed, "noise", start + i)) for i in range(len(part))]
             noise = [torch.cat(layer) for layer in zip(*maps)]
         images.append(model.generator.synthesize(part.data, noise=noise))
         if on_batch is not None:
             on_batch(min(start + batch, len(latents)), len(latents))
     return torch.cat(images)
+
+
+@torch.no_grad()
+def sample_drawings(
+    model: GanModel,
+    photosketch: nn.Module,
+    *,
+    count: int = 8,
+    seed: int = 0,
+    label: int | None = None,
+    batch: int = 8,
+    on_batch: OnBatch | None = None,
+) -> Tensor:
+    """Line drawings of random samples, as `photosketch` makes them.
+
+    Args:
+        model: the generator.
+        photosketch: photo [B,3,H,W] in -1..1 -> drawing [B,1,H,W] in -1..1.
+        count, seed, label: which samples, as in `sample_z`.
+        batch, on_batch: as in `render`.
+
+    Returns:
+        [count,1,R,R] in -1..1, paper +1, on the device of `photosketch`.
+    """
+    images = render(model, sample_z(model, count, seed, label), batch=batch, on_batch=on_batch)
+    device = next((p.device for p in photosketch.parameters()), images.device)
+    return torch.cat([photosketch(part.to(device)) for part in images.split(batch)])

@@ -153,7 +153,7 @@ def _one_hot(labels: Tensor | None, class_count: int, batch: int, like: Tensor) 
 class Mapping(nn.Module):
     """f: z -> w, an MLP of activated equalised layers after normalisation of z, plus a trainable shift of w.
 
-    `w_shift` is zero unless the model was customised with `moves="w_shift"` (the reference's "style.9.w_shift").
+    `w_shift` is zero unless the model was customised with `trainable="w_shift"` (the reference's "style.9.w_shift").
     """
 
     def __init__(self, z_dim: int, w_dim: int, layers: int, lr_mul: float, class_count: int = 0):
@@ -245,7 +245,7 @@ class Synthesis(nn.Module):
             self.layers.append(StyledConv(fan_out, fan_out, w_dim, size, up=False, clamp=clamp))
             self.to_rgb.append(ToRGB(fan_out, w_dim, clamp=clamp))
 
-    def draw_noise(self, batch: int, mode: Noise, generator: torch.Generator | None = None) -> list[Tensor | None]:
+    def noise_maps(self, batch: int, mode: Noise, generator: torch.Generator | None = None) -> list[Tensor | None]:
         """One noise map per layer for `mode`, or `mode` itself, checked, when it is a list of maps [1 or B,1,s,s]."""
         if isinstance(mode, str):
             if mode == "none":
@@ -269,7 +269,7 @@ class Synthesis(nn.Module):
         return list(mode)
 
     def forward(self, ws: Tensor, noise: Noise = "random", generator: torch.Generator | None = None) -> Tensor:
-        maps = self.draw_noise(len(ws), noise, generator)
+        maps = self.noise_maps(len(ws), noise, generator)
         x = self.layers[0](self.const.expand(len(ws), -1, -1, -1), ws[:, 0], maps[0])
         rgb = self.to_rgb[0](x, ws[:, 1])
         for k in range(1, len(self.to_rgb)):

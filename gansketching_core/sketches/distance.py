@@ -45,7 +45,7 @@ def _ink_and_distance(drawings: Tensor) -> tuple[np.ndarray, np.ndarray]:
     return ink.reshape(len(ink), -1).astype(np.float32), way.reshape(len(ink), -1).astype(np.float32)
 
 
-class Lines:
+class SketchDistance:
     """A sketch [1,H,W], and a differentiable Chamfer distance of drawings to it, at 64 px or less.
 
     Exact from the drawing's ink to the sketch; from the sketch to the drawing an average over all ink, weighted by

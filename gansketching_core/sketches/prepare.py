@@ -14,7 +14,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from ..images import check_image, composite_over, resize
-from .strokes import redraw
+from .strokes import redraw, stroke_width
 
 LUMINANCE = (0.299, 0.587, 0.114)
 WORKING_SIDE = 1024  # strokes are measured and redrawn at this many pixels at most
@@ -34,21 +34,34 @@ class SketchConfig(BaseModel):
     )
     crop: bool = Field(False, description="Crop to what is drawn, so that the drawing fills the square.")
     margin: float = Field(0.1, ge=0, le=1, description="White margin around a cropped drawing, as a share of its side.")
+    strokes: Literal["match", "redraw", "keep"] = Field(
+        "match",
+        description="Width of the strokes. match: redrawn as wide as the photo-to-sketch network draws samples of the "
+        "model, so that only shapes differ. redraw: redrawn with stroke_width. keep: as drawn.",
+    )
     stroke_width: float = Field(
-        0.0,
-        ge=0,
-        le=0.2,
-        description="Redraw all strokes with a pen of this width, as a share of the side (0.02 suits the bundled "
-        "sketcher); 0 keeps them as drawn.",
+        0.02, gt=0, le=0.2, description="Width of the pen for redraw, as a share of the side of the sketch."
     )
 
 
-def prepare_sketches(images: Tensor | Sequence[Tensor], size: int, config: SketchConfig | None = None) -> Tensor:
-    """Drawings of any size and shape -> sketches [B,1,size,size] in -1..1, paper +1.
+def prepare_sketches(
+    images: Tensor | Sequence[Tensor], size: int, config: SketchConfig | None = None, *, reference: Tensor | None = None
+) -> Tensor:
+    """Turn drawings of any size and shape into sketches.
 
-    images: IMAGE [B,H,W,1 or 3 or 4] or MASK [B,H,W] in 0..1, or a list of such or of single images [H,W,C] or masks
-    [H,W]; a 3-dimensional tensor with 1, 3 or 4 at its end is a single image. Drawings are letterboxed, not stretched.
-    Strokes thinner than a pixel of the result are drawn one pixel wide, so that shrinking does not wash them out.
+    Drawings are letterboxed, not stretched. Strokes thinner than a pixel of the result are drawn one pixel wide, so
+    that shrinking does not wash them out.
+
+    Args:
+        images: IMAGE [B,H,W,1 or 3 or 4] or MASK [B,H,W] in 0..1, or a list of such or of single images [H,W,C] or
+            masks [H,W]; a 3-dimensional tensor with 1, 3 or 4 at its end is a single image.
+        size: side of the sketches in pixels.
+        config: what is done to them.
+        reference: [N,1,R,R] in -1..1, line drawings of a model's samples (`latents.sampling.sample_drawings`), whose
+            stroke width `strokes="match"` gives to the sketches.
+
+    Returns:
+        [B,1,size,size] in -1..1, paper +1.
     """
     config = config or SketchConfig()
     if not 8 <= size <= 4096:
@@ -56,7 +69,19 @@ def prepare_sketches(images: Tensor | Sequence[Tensor], size: int, config: Sketc
     drawings = list(_single_images(images))
     if not drawings:
         raise ValueError("no sketches given; draw or load at least one")
-    return torch.stack([_prepare(drawing, size, config, f"sketch {k}") for k, drawing in enumerate(drawings)])
+    width = _pen_width(config, reference)
+    return torch.stack([_prepare(drawing, size, config, width, f"sketch {k}") for k, drawing in enumerate(drawings)])
+
+
+def _pen_width(config: SketchConfig, reference: Tensor | None) -> float:
+    """Width of the pen to redraw strokes with, as a share of the side; 0 keeps them."""
+    if config.strokes == "keep":
+        return 0.0
+    if config.strokes == "redraw":
+        return config.stroke_width
+    if reference is None:
+        raise ValueError('strokes "match" needs a model and a photo-to-sketch network; give both, or choose "keep"')
+    return min(stroke_width(reference), 0.2)
 
 
 def _single_images(images: Tensor | Sequence[Tensor]) -> Iterator[Tensor]:
@@ -76,7 +101,7 @@ def _single_images(images: Tensor | Sequence[Tensor]) -> Iterator[Tensor]:
         raise ValueError(f"a sketch has shape {tuple(images.shape)}, expected [B,H,W,C], [H,W,C], [B,H,W] or [H,W]")
 
 
-def _prepare(image: Tensor, size: int, config: SketchConfig, name: str) -> Tensor:
+def _prepare(image: Tensor, size: int, config: SketchConfig, pen_width: float, name: str) -> Tensor:
     """One drawing [H,W,C] in 0..1 -> [1,size,size] in -1..1."""
     check_image(image[None], name)
     image = image.detach().float().cpu().clamp(0, 1)
@@ -87,11 +112,11 @@ def _prepare(image: Tensor, size: int, config: SketchConfig, name: str) -> Tenso
     top, left = (side - ink.shape[0]) // 2, (side - ink.shape[1]) // 2
     ink = np.pad(ink, ((top, side - ink.shape[0] - top), (left, side - ink.shape[1] - left)))
     limit = max(WORKING_SIDE, size)
-    working = min(max(4 * size, 256), limit) if config.stroke_width else min(side, limit)
+    working = min(max(4 * size, 256), limit) if pen_width else min(side, limit)
     ink = _scale(ink, working)
     pixel = working / size  # of the result
-    if config.stroke_width:
-        ink = redraw(ink, max(config.stroke_width * working, pixel))
+    if pen_width:
+        ink = redraw(ink, max(pen_width * working, pixel))
     elif pixel > 1:
         ink = np.maximum(ink, redraw(ink, pixel))
     ink = resize(torch.from_numpy(np.ascontiguousarray(ink, dtype=np.float32))[None, None], size)

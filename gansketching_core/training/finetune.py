@@ -23,12 +23,12 @@ from ..latents.mean_shift import shift_towards
 from ..networks.precision import full_precision, has_fast_bfloat16
 from ..networks.stylegan2 import Discriminator, EqualConv, GanModel, Generator, StyledConv
 from ..random_streams import stream
-from ..sketches.distance import Lines, chamfer
+from ..sketches.distance import SketchDistance, chamfer
 from .diffaugment import augment, parse_policy
 from .finetune_config import FinetuneConfig
 from .losses import fake_loss, generator_loss, r1_penalty, real_loss, weight_penalty
 
-LINE_SIDE, LINES_KEPT = 64, 64  # px at which lines are compared; sketches whose distances are kept
+DISTANCE_SIDE, DISTANCES_KEPT = 64, 64  # px at which lines are compared; sketches whose distances are kept
 
 
 @dataclass
@@ -71,8 +71,7 @@ class SketchFinetuner:
         self.device = torch.device(device) if device is not None else model.w_mean.device
         with torch.inference_mode(False), torch.enable_grad():
             self._build(sketches, photosketch, images)
-        if not self.config.compile:
-            self._poll_inside(self.generator, self.photosketch, *self._discriminators.values())
+        self._poll_inside(self.generator, self.photosketch, *self._discriminators.values())
 
     def _check(self, sketches: Tensor, images) -> None:
         size, classes = self.model.config.resolution, self.model.config.class_count
@@ -95,21 +94,23 @@ class SketchFinetuner:
     def _build(self, sketches: Tensor, photosketch: nn.Module, images) -> None:
         config, model, device = self.config, self.model, self.device
         self.sketches, self.images = sketches.detach().clone().float().to(device), images
-        self._lines: dict[int, Lines] = {}
+        self._distances: dict[int, SketchDistance] = {}
         self.photosketch = copy.deepcopy(photosketch).to(device).eval().requires_grad_(False)
         if hasattr(self.photosketch, "batch_statistics"):
             self.photosketch.batch_statistics = config.batch_statistics
         self.generator = _copy(model.generator, device)
         self.original_mapping = copy.deepcopy(self.generator.mapping)
         mapping = self.generator.mapping
-        self.moving = {"w_shift": mapping.w_shift} if config.moves == "w_shift" else dict(mapping.named_parameters())
-        if config.moves == "mapping":
-            del self.moving["w_shift"]
-        for parameter in self.moving.values():
+        self.trainable = (
+            {"w_shift": mapping.w_shift} if config.trainable == "w_shift" else dict(mapping.named_parameters())
+        )
+        if config.trainable == "mapping":
+            del self.trainable["w_shift"]
+        for parameter in self.trainable.values():
             parameter.requires_grad_(True)
-        self.average = {name: p.detach().clone() for name, p in self.moving.items()}
-        self._originals = [p.detach().clone() for p in self.moving.values()]
-        self.optimizer = torch.optim.Adam(self.moving.values(), lr=config.learning_rate, betas=(0.0, 0.99))
+        self.average = {name: p.detach().clone() for name, p in self.trainable.items()}
+        self._originals = [p.detach().clone() for p in self.trainable.values()]
+        self.optimizer = torch.optim.Adam(self.trainable.values(), lr=config.learning_rate, betas=(0.0, 0.99))
         self._discriminators: dict[str, nn.Module] = {"sketch": self._discriminator(config.sketch_discriminator)}
         if self.regularisation in ("images", "generator"):
             self._discriminators["image"] = self._discriminator("pretrained")
@@ -119,7 +120,6 @@ class SketchFinetuner:
             name: torch.optim.Adam([p for p in network.parameters() if p.requires_grad], lr=rate, betas=(0.0, beta2))
             for name, network in self._discriminators.items()
         }
-        self._critics = {n: torch.compile(d) if config.compile else d for n, d in self._discriminators.items()}
         self._fakes: tuple[str, Tensor, Tensor] | None = None  # (random stream, images, drawings) of the current step
         bfloat16 = config.precision == "bfloat16" or (config.precision == "auto" and has_fast_bfloat16(device))
         self._dtype = torch.bfloat16 if bfloat16 else None
@@ -192,14 +192,14 @@ class SketchFinetuner:
                 nearest=16 if small else 8,
                 per_sketch=True,
                 strength=self.config.warm_start,
-                spread=self.config.warm_spread if self.config.moves == "mapping" else 1.0,
+                spread=self.config.warm_spread if self.config.trainable == "mapping" else 1.0,
                 seed=self.config.seed,
                 label=self.config.class_index if self.model.config.class_count else None,
                 batch=self.config.batch,
                 on_batch=lambda *_: self.poll(),
             )
             self.generator.mapping.load_state_dict(shifted.generator.mapping.state_dict())
-            for (name, parameter), original in zip(self.moving.items(), self._originals):
+            for (name, parameter), original in zip(self.trainable.items(), self._originals):
                 self.average[name].copy_(parameter)
                 original.copy_(parameter)
         return {}
@@ -242,13 +242,13 @@ class SketchFinetuner:
             _trainable(self._discriminators[name], True)
             losses[f"G {name}"] = loss.detach()
             self.poll()
-        if self.config.line_weight:
-            loss = self._line_distance(leaves["sketch"])
-            (loss * self.config.line_weight).backward()
-            losses["lines"] = loss.detach()
+        if self.config.distance_weight:
+            loss = self._sketch_distance(leaves["sketch"])
+            (loss * self.config.distance_weight).backward()
+            losses["sketch distance"] = loss.detach()
         torch.autograd.backward([outputs[name] for name in leaves], [leaf.grad for leaf in leaves.values()])
         if self.regularisation == "weights":
-            penalty = weight_penalty(list(self.moving.values()), self._originals)
+            penalty = weight_penalty(list(self.trainable.values()), self._originals)
             (penalty * self.config.weight_penalty).backward()
             losses["weights"] = penalty.detach()
         self._descend(self.optimizer, sum(losses.values()), "G")
@@ -257,21 +257,21 @@ class SketchFinetuner:
 
     # ------------------------------------------------------------------------------------------------- parts of a step
 
-    def _line_distance(self, drawings: Tensor) -> Tensor:
+    def _sketch_distance(self, drawings: Tensor) -> Tensor:
         """Mean distance, in image sides, of drawings [B,1,R,R] to the sketch that each is nearest to."""
-        side = min(LINE_SIDE, drawings.shape[-1])
+        side = min(DISTANCE_SIDE, drawings.shape[-1])
         small = [-F.adaptive_max_pool2d(-x, side) for x in (drawings.detach().float(), self.sketches)]  # keeps lines
         nearest = chamfer(*small).argmin(dim=1).tolist()
         with full_precision(drawings):
-            return torch.stack([self._line(k).distance(one.float()) for k, one in zip(nearest, drawings)]).mean()
+            return torch.stack([self._distance_to(k).distance(one.float()) for k, one in zip(nearest, drawings)]).mean()
 
-    def _line(self, index: int) -> Lines:
+    def _distance_to(self, index: int) -> SketchDistance:
         """The sketch of this number as a loss; the latest are kept, which take some 10 MB each."""
-        if index not in self._lines:
-            if len(self._lines) >= LINES_KEPT:
-                self._lines.pop(next(iter(self._lines)))
-            self._lines[index] = Lines(self.sketches[index], side=LINE_SIDE)
-        return self._lines[index]
+        if index not in self._distances:
+            if len(self._distances) >= DISTANCES_KEPT:
+                self._distances.pop(next(iter(self._distances)))
+            self._distances[index] = SketchDistance(self.sketches[index], side=DISTANCE_SIDE)
+        return self._distances[index]
 
     def _weight(self, name: str) -> float:
         return self.config.image_weight if name == "image" else 1.0
@@ -316,7 +316,7 @@ class SketchFinetuner:
         """Logits [B,1]. Only what D_Y sees is augmented."""
         if name == "sketch":
             x = augment(x.expand(-1, 3, -1, -1), self.config.augmentation, rng)
-        return self._critics[name](x, self._labels())
+        return self._discriminators[name](x, self._labels())
 
     def _real_sketches(self, rng: torch.Generator) -> Tensor:
         chosen = torch.randint(len(self.sketches), (self.config.batch,), generator=rng)
@@ -346,7 +346,7 @@ class SketchFinetuner:
     @torch.no_grad()
     def _update_average(self) -> None:
         decay = min(self.config.ema, (1 + self.steps_done) / (10 + self.steps_done))
-        for name, parameter in self.moving.items():
+        for name, parameter in self.trainable.items():
             self.average[name].lerp_(parameter, 1 - decay)
 
     # --------------------------------------------------------------------------------------------------- state, result
@@ -356,7 +356,7 @@ class SketchFinetuner:
         with torch.inference_mode(False), torch.no_grad():
             generator = _copy(self.generator, self.model.w_mean.device).eval()
             parameters = dict(generator.mapping.named_parameters())
-            moved = self.average if self.config.ema else self.moving
+            moved = self.average if self.config.ema else self.trainable
             for name, value in moved.items():
                 parameters[name].data.copy_(value.detach())
             w_mean = generator.mean_w()
@@ -376,7 +376,7 @@ class SketchFinetuner:
             "config": self.config.model_dump(),
             "step": self.steps_done,
             "phase": self.phases_done,
-            "moving": {name: p.detach().clone() for name, p in self.moving.items()},
+            "moving": {name: p.detach().clone() for name, p in self.trainable.items()},
             "average": dict(self.average),
             "w_shift": self.generator.mapping.w_shift.detach().clone(),
             "optimizer": self.optimizer.state_dict(),
@@ -392,7 +392,7 @@ class SketchFinetuner:
                 raise ValueError(f"the saved run has {key} = {theirs}, this one {ours.get(key)}: use the same options")
         with torch.inference_mode(False), torch.no_grad():
             self.generator.mapping.w_shift.copy_(state["w_shift"])
-            for name, parameter in self.moving.items():
+            for name, parameter in self.trainable.items():
                 parameter.copy_(state["moving"][name])
                 self.average[name] = state["average"][name].clone().to(self.device)
             self.optimizer.load_state_dict(state["optimizer"])

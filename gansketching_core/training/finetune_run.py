@@ -12,7 +12,7 @@ import logging
 import os
 import pickle
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -24,10 +24,7 @@ from ..checkpoints.load import load_customised
 from ..checkpoints.native import save_customised
 from ..evaluation.sketch_match import SketchMatch, sketch_match
 from ..files import atomic_write
-from ..latents.sampling import render, sample_z
 from ..networks.stylegan2 import GanModel
-from ..sketches.prepare import SketchConfig, prepare_sketches
-from ..sketches.strokes import stroke_width
 from .finetune import SketchFinetuner, StepReport
 from .finetune_config import FinetuneConfig
 
@@ -59,29 +56,6 @@ class RunResult:
     @property
     def from_cache(self) -> bool:
         return self.trained_steps == 0
-
-
-@torch.no_grad()
-def sketches_for(
-    model: GanModel,
-    drawings: Tensor | Sequence[Tensor],
-    photosketch: nn.Module,
-    config: FinetuneConfig | None = None,
-    sketch_config: SketchConfig | None = None,
-) -> Tensor:
-    """Drawings as the user has them (see prepare_sketches) -> sketches [N,1,R,R] to fine-tune `model` with.
-
-    With config.match_strokes, and unless sketch_config says how wide, strokes are drawn again as wide as `photosketch`
-    draws them on a few samples of the model: else their width would be all that D_Y learns to see.
-    """
-    config, sketch_config = config or FinetuneConfig(), sketch_config or SketchConfig()
-    if config.match_strokes and "stroke_width" not in sketch_config.model_fields_set:
-        label = config.class_index if model.config.class_count else None
-        images = render(model, sample_z(model, 8, labels=label))
-        device = next((p.device for p in photosketch.parameters()), images.device)
-        width = min(stroke_width(photosketch(images.to(device))), 0.2)
-        sketch_config = sketch_config.model_copy(update={"stroke_width": width})
-    return prepare_sketches(drawings, model.config.resolution, sketch_config)
 
 
 def run_key(model: GanModel, sketches: Tensor, photosketch: nn.Module, config: FinetuneConfig, images=None) -> str:
@@ -172,7 +146,7 @@ def _train(
         _save_state(place / "state.pt", finetuner, history)
     about = json.dumps({"steps": [asdict(report) for report in history], "match": asdict(match), "stopped": stopped})
     settings = config.model_copy(update={"steps": done}).model_dump()
-    save_customised(result, place / "model.safetensors", moves=config.moves, settings=settings)
+    save_customised(result, place / "model.safetensors", trainable=config.trainable, settings=settings)
     atomic_write(place / "history.json", lambda path: path.write_text(about))
     if not stopped:
         (place / "state.pt").unlink(missing_ok=True)

@@ -148,10 +148,10 @@ def customised(base: GanModel, *, mapping: float = 0.0, shift: float = 0.0) -> G
     return replace(other, name="cat ears", base_hash=base.base_hash, metadata={"base_name": base.name})
 
 
-@pytest.mark.parametrize(("moves", "change"), [("mapping", {"mapping": 1.0}), ("w_shift", {"shift": 0.1})])
-def test_customised_models_are_small_and_come_back(tmp_path, model, moves, change):
+@pytest.mark.parametrize(("trainable", "change"), [("mapping", {"mapping": 1.0}), ("w_shift", {"shift": 0.1})])
+def test_customised_models_are_small_and_come_back(tmp_path, model, trainable, change):
     moved, path = customised(model, **change), tmp_path / "delta.safetensors"
-    save_customised(moved, path, moves=moves, settings={"steps": 200})
+    save_customised(moved, path, trainable=trainable, settings={"steps": 200})
     before = weights_hash(model)
     loaded = load_customised(path, model)
     assert_same(replace(loaded, base_hash=weights_hash(loaded)), moved)
@@ -160,18 +160,18 @@ def test_customised_models_are_small_and_come_back(tmp_path, model, moves, chang
     assert weights_hash(model) == before and loaded.generator is not model.generator
     tensors = load_file(path)
     assert all(name.startswith("generator.mapping.") or name == "w_mean" for name in tensors)
-    assert len(tensors) == (2 if moves == "w_shift" else 8)
+    assert len(tensors) == (2 if trainable == "w_shift" else 8)
 
 
 def test_shift_of_a_moved_mapping_network_is_saved_with_it(tmp_path, model):
     moved = customised(model, mapping=1.0, shift=0.1)
-    save_customised(moved, tmp_path / "a.safetensors", moves="w_shift")
+    save_customised(moved, tmp_path / "a.safetensors", trainable="w_shift")
     assert torch.equal(images(load_customised(tmp_path / "a.safetensors", model)), images(moved))
 
 
 def test_customised_models_stack_only_where_that_restores_them(tmp_path, model):
     save_customised(customised(model, mapping=1.0), tmp_path / "mapping.safetensors")
-    save_customised(customised(model, shift=0.1), tmp_path / "shift.safetensors", moves="w_shift")
+    save_customised(customised(model, shift=0.1), tmp_path / "shift.safetensors", trainable="w_shift")
     other = customised(model, mapping=-2.0)
     loaded = load_customised(tmp_path / "mapping.safetensors", other)
     assert torch.equal(images(loaded), images(customised(model, mapping=1.0)))
@@ -191,7 +191,7 @@ def test_customised_needs_a_known_base(tmp_path, model):
     with pytest.raises(ValueError, match="save_model"):
         save_customised(replace(model, base_hash=""), tmp_path / "a.safetensors")
     with pytest.raises(ValueError, match='"synthesis" is unknown'):
-        save_customised(model, tmp_path / "a.safetensors", moves="synthesis")
+        save_customised(model, tmp_path / "a.safetensors", trainable="synthesis")
 
 
 # ----------------------------------------------------------------------------------------------------------- sketchers

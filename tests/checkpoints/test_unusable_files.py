@@ -266,7 +266,7 @@ def test_small_files_are_described(tmp_path, model, sketcher):
     save_customised(shifted(model), tmp_path / "delta.safetensors", settings={"steps": 5})
     about = describe(tmp_path / "delta.safetensors")
     assert about["kind"] == "customised model" and about["name"] == "cat ears" and about["base"] == "small"
-    assert about["base hash"] == model.base_hash and "steps" in about["settings"] and about["moves"] == "mapping"
+    assert about["base hash"] == model.base_hash and "steps" in about["settings"] and about["trainable"] == "mapping"
     save_photosketch(sketcher, tmp_path / "sketcher.safetensors", metadata={"licence": "CC0"})
     about = describe(tmp_path / "sketcher.safetensors")
     assert about["kind"] == "PhotoSketch network" and about["width"] == "4" and about["licence"] == "CC0"

@@ -133,7 +133,7 @@ def test_interrupted_finetune_goes_on_to_the_same_weights(workplace, capsys, mon
 def test_finetune_options_reach_the_result(workplace):
     draw(workplace / "a.png")
     draw(workplace / "photos" / "p.png", colour="red")
-    arguments = ["--images", "photos", "--moves", "w_shift", "--seed", 4, "--preview", "p/q.png"]
+    arguments = ["--images", "photos", "--trainable", "w_shift", "--seed", 4, "--preview", "p/q.png"]
     assert run("finetune", "--sketches", "a.png", *FAST, *arguments) == 0
     assert (workplace / "p" / "q.png").is_file() and not (workplace / "customised.png").exists()
     base, moved = make_model().generator.state_dict(), weights_of("customised.safetensors")

@@ -44,7 +44,7 @@ def second(here):
     model = tiny_model()
     model.generator.mapping.w_shift += 1.0
     model.name, model.w_mean = "shifted", model.w_mean + 1
-    native.save_customised(model, here / "customised.safetensors", moves="w_shift")
+    native.save_customised(model, here / "customised.safetensors", trainable="w_shift")
     return here / "customised.safetensors"
 
 

@@ -177,7 +177,7 @@ def test_the_node_says_before_the_run_what_is_wrong():
 
 def test_in_comfyui_an_empty_pad_first_shows_what_to_trace(monkeypatch):
     later = object()
-    monkeypatch.setattr(host, "not_yet", lambda: later)
+    monkeypatch.setattr(host, "execution_blocker", lambda: later)
     assert SketchPad.VALIDATE_INPUTS(pad.EMPTY, {"reference": "IMAGE"}) is True
     assert "empty: draw" in SketchPad.VALIDATE_INPUTS(pad.EMPTY, {})
     answer = SketchPad().draw(pad.EMPTY, 64, torch.rand(1, 8, 8, 3))

@@ -1,4 +1,4 @@
-"""The fine-tuner: what moves, what doesn't, every option, exact resuming, errors."""
+"""The fine-tuner: what trainable, what doesn't, every option, exact resuming, errors."""
 
 import math
 
@@ -13,7 +13,7 @@ from gansketching_core.datasets import ImageSet
 from gansketching_core.latents.mean_shift import shift_towards
 from gansketching_core.networks.line_extractor import LineExtractor
 from gansketching_core.networks.photosketch import PhotoSketch
-from gansketching_core.sketches.distance import Lines
+from gansketching_core.sketches.distance import SketchDistance
 from gansketching_core.training.finetune import SketchFinetuner
 from gansketching_core.training.finetune_config import FinetuneConfig
 
@@ -45,7 +45,7 @@ def test_only_the_mapping_network_moves_and_all_of_it():
 
 def test_w_shift_alone_moves():
     model = tiny_model()
-    finetuner, _ = trained(quick(moves="w_shift"), model)
+    finetuner, _ = trained(quick(trainable="w_shift"), model)
     result = finetuner.result()
     assert changed(model.generator, result.generator) == {"mapping.w_shift"}
     z = torch.randn(4, 8)
@@ -97,7 +97,7 @@ def test_regularisation_by_images_needs_and_uses_them():
 def test_regularisation_by_weights_and_none():
     _, reports = trained(quick(regularisation="weights"))
     assert "weights" in reports[-1].losses and "G image" not in reports[-1].losses
-    free, reports = trained(quick(regularisation="none", line_weight=0))
+    free, reports = trained(quick(regularisation="none", distance_weight=0))
     assert set(reports[1].losses) == {"D sketch fake", "D sketch real", "G sketch"}
     original = tiny_model().generator.mapping.layers[1].weight
 
@@ -113,7 +113,7 @@ def test_the_distance_of_lines_pulls_every_image_to_the_sketch_it_is_nearest_to(
     options = {"regularisation": "none", "batch": 8, "learning_rate": 1.0, "ema": 0, "style_mixing": 0.0}
     ends = []
     for weight in (0, 3000):
-        finetuner, reports = trained(quick(line_weight=weight, **options), steps=40)
+        finetuner, reports = trained(quick(distance_weight=weight, **options), steps=40)
         assert ("lines" in reports[0].losses) == bool(weight)
         model = finetuner.result()
         images = model.generator.synthesize(
@@ -122,16 +122,16 @@ def test_the_distance_of_lines_pulls_every_image_to_the_sketch_it_is_nearest_to(
         ends.append(float(finetuner._line_distance(LineExtractor()(images))))
     assert ends[1] < 0.95 * ends[0]
     drawings = torch.cat([some_sketches(), some_sketches().roll(2, dims=3)])
-    nearest = [min(float(Lines(sketch).distance(one)) for sketch in some_sketches()) for one in drawings]
+    nearest = [min(float(SketchDistance(sketch).distance(one)) for sketch in some_sketches()) for one in drawings]
     assert float(finetuner._line_distance(drawings)) == pytest.approx(sum(nearest) / 6, rel=1e-4)
 
 
 def test_the_distance_of_lines_takes_any_number_of_sketches_also_faint_ones(monkeypatch):
-    monkeypatch.setattr("gansketching_core.training.finetune.LINES_KEPT", 2)
+    monkeypatch.setattr("gansketching_core.training.finetune.DISTANCES_KEPT", 2)
     sketches = torch.cat([some_sketches(), some_sketches().roll(4, dims=2)])
     finetuner = SketchFinetuner(tiny_model(), sketches, LineExtractor(), quick())
     assert float(finetuner._line_distance(sketches)) == pytest.approx(
-        sum(float(Lines(one).distance(one)) for one in sketches) / 6, rel=1e-4
+        sum(float(SketchDistance(one).distance(one)) for one in sketches) / 6, rel=1e-4
     )
     assert len(finetuner._lines) == 2
     faint = 0.6 + 0.4 * some_sketches(1)  # nowhere darker than the threshold of ink
@@ -280,7 +280,7 @@ def test_the_warm_start_draws_w_together():
     before, after = model.generator.mapping(z), finetuner.generator.mapping(z)
     torch.testing.assert_close(after - after.mean(0), 0.4 * (before - before.mean(0)), rtol=1e-3, atol=1e-5)
     torch.testing.assert_close(finetuner.result().generator.mapping(z), after)  # the average starts there too
-    alone, _ = trained(quick(moves="w_shift", warm_start=1.0, warm_spread=0.4), model, steps=1)
+    alone, _ = trained(quick(trainable="w_shift", warm_start=1.0, warm_spread=0.4), model, steps=1)
     moved = alone.result().generator.mapping(z) - before
     torch.testing.assert_close(moved, moved[:1].expand_as(moved), rtol=1e-4, atol=1e-5)  # a shift and nothing else
 
