@@ -1,0 +1,44 @@
+"""The `gansketching` command itself: help, mistakes, errors."""
+
+from __future__ import annotations
+
+import pytest
+from command_line import failed, run
+
+from gansketching_core.cli.main import COMMANDS
+
+pytestmark = pytest.mark.usefixtures("workplace")
+
+
+COMMANDS = sorted(COMMANDS)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help(name, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        run(name, "--help")
+    assert stopped.value.code == 0
+    shown = capsys.readouterr().out
+    assert f"gansketching {name}" in shown and "--debug" in shown
+
+
+def test_top_level(capsys):
+    assert run() == 0
+    shown = capsys.readouterr().out
+    assert all(f"  {name} " in shown for name in COMMANDS)
+    assert "invalid choice: 'frobnicate'" in failed(capsys, "frobnicate")
+    with pytest.raises(SystemExit):
+        run("--version")
+
+
+def test_mistakes_take_one_line_and_debug_shows_the_traceback(capsys):
+    assert 'no file "nothing" (bundled: fruit, sketcher)' in failed(capsys, "info", "nothing")
+    assert "required: --sketches" in failed(capsys, "finetune")
+    assert run("info", "nothing") == 2 and "Traceback" not in capsys.readouterr().err
+    assert run("info", "nothing", "--debug") == 2 and "Traceback" in capsys.readouterr().err
+
+
+def test_unexpected_errors_point_to_debug(capsys, monkeypatch):
+    monkeypatch.setattr("gansketching_core.cli.info.find_file", None)
+    assert run("info", "fruit") == 1
+    assert "(--debug shows where)" in capsys.readouterr().err
