@@ -1,4 +1,4 @@
-"""Flags that several commands share, and what is loaded by them: device, model, sketcher, pictures."""
+"""Flags that several commands share, and loading what they name: device, model, sketcher, pictures."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .pack import find_file, pack_root
 
 LINES = "lines"
 MODEL_HELP = "model file, or the name of a bundled model"
-SKETCHER_HELP = f'photo-to-sketch network: a file, the name of a bundled one, or "{LINES}", a filter without weights'
+SKETCHER_HELP = f'photo-to-sketch network: a file, the name of a bundled one, or "{LINES}" for a filter without weights'
 
 
 def device_of(args: Namespace) -> torch.device:

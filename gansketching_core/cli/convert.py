@@ -21,7 +21,7 @@ def convert(parser: ArgumentParser, argv: list[str]) -> None:
     parser.add_argument("source", help="model file")
     parser.add_argument("target", type=Path, help="file to write, .safetensors")
     parser.add_argument("--base", metavar="MODEL", help="for a customised model: the one it was made from")
-    parser.add_argument("--dtype", choices=list(DTYPES), default="float32", help="float16 halves the file")
+    parser.add_argument("--dtype", choices=list(DTYPES), default="float32", help="(default: float32)")
     args = parser.parse_args(argv)
 
     if args.target.suffix != ".safetensors":

@@ -1,4 +1,4 @@
-"""The command `download`: models that others offer."""
+"""The command `download`: list or download models of others."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from .interrupt import interruptible
 
 
 def download(parser: ArgumentParser, argv: list[str]) -> None:
-    """List the models that others offer, or download one after showing its licence. It is turned into .safetensors; no
-    code of the file is run. Ctrl-C keeps what has arrived; the same command goes on."""
-    parser.add_argument("name", nargs="?", help="of the list; without it, the list is printed")
+    """List the models that others publish, or download one after showing its licence. It is converted to .safetensors;
+    no code in the file is run. Ctrl-C keeps the part already downloaded; the same command resumes."""
+    parser.add_argument("name", nargs="?", help="a name from the list; without one, the list is printed")
     parser.add_argument("--models", type=Path, default=Path("models"), metavar="FOLDER", help="(default: models)")
-    parser.add_argument("--accept-licence", action="store_true", help="you have read its licence and agree")
-    parser.add_argument("--keep", action="store_true", help="keep the file as downloaded, too")
+    parser.add_argument("--accept-licence", action="store_true", help="you have read the licence and agree to it")
+    parser.add_argument("--keep", action="store_true", help="also keep the original file")
     args = parser.parse_args(argv)
 
     if args.name is None:
@@ -29,7 +29,7 @@ def download(parser: ArgumentParser, argv: list[str]) -> None:
             print(f"{offer.name:<{width}}  {offer.about}\n{'':<{width}}  {offer.licence}")
         return
     if args.name not in OFFERS:
-        raise ValueError(f'"{args.name}" is not in the list; choose one of {", ".join(OFFERS)}')
+        raise ValueError(f'"{args.name}" is not in the list; use one of {", ".join(OFFERS)}')
     offer = OFFERS[args.name]
     size = size_of(offer.address)
     print(f"{offer.address}\n{f'{size / 1e6:.0f} MB' if size else 'size unknown'}. Licence: {offer.licence}")

@@ -46,7 +46,7 @@ def finetune(parser: ArgumentParser, argv: list[str]) -> None:
     parser.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR", help="state of unfinished trainings")
     parser.add_argument("--resume", action=BooleanOptionalAction, default=True, help="go on with an unfinished run")
     add_device(parser)
-    add_flags(parser, FinetuneConfig, "training")
+    add_flags(parser, FinetuneConfig, "training options")
     add_flags(parser, SketchConfig, "preparation of the sketches")
     args = parser.parse_args(argv)
 

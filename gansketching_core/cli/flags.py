@@ -18,16 +18,23 @@ def flag(name: str) -> str:
 
 
 def add_flags(parser: argparse.ArgumentParser, config: type[BaseModel], title: str) -> None:
-    """A group with one flag per field of `config`. Only those that the user gives appear in the namespace."""
+    """Add one flag per field of `config`; fields marked as advanced get a group of their own.
+
+    Only the flags that the user gives appear in the namespace.
+    """
     group = parser.add_argument_group(title)
+    advanced = None
     for name, field in config.model_fields.items():
-        group.add_argument(
-            flag(name), dest=name, default=argparse.SUPPRESS, help=_help(field), **_argument(field.annotation)
-        )
+        target = group
+        if (field.json_schema_extra or {}).get("advanced"):
+            advanced = advanced or parser.add_argument_group(f"advanced {title}")
+            target = advanced
+        keywords = _argument(field.annotation)
+        target.add_argument(flag(name), dest=name, default=argparse.SUPPRESS, help=_help(field), **keywords)
 
 
 def read_flags(args: argparse.Namespace, config: type[BaseModel]) -> dict[str, Any]:
-    """The fields of `config` that the user gave."""
+    """The values of those fields of `config` that the user gave."""
     return {name: getattr(args, name) for name in config.model_fields if hasattr(args, name)}
 
 
@@ -50,7 +57,7 @@ def explain(error: ValidationError) -> str:
 
 
 def _argument(annotation: Any) -> dict[str, Any]:
-    """Field annotation -> the keywords of add_argument that read it. Checks of the range are left to pydantic."""
+    """Field annotation -> keywords for `add_argument`. pydantic checks the range."""
     if annotation is bool:
         return {"action": argparse.BooleanOptionalAction}
     if typing.get_origin(annotation) is Literal:
@@ -58,21 +65,19 @@ def _argument(annotation: Any) -> dict[str, Any]:
         return {"type": type(choices[0]), "choices": choices}
     if annotation in (int, float, str):
         return {"type": annotation, "metavar": {int: "N", float: "X", str: "TEXT"}[annotation]}
-    raise TypeError(f"no flag is known for a field of type {annotation}")
+    raise TypeError(f"fields of type {annotation} cannot be flags")
 
 
 def _help(field: FieldInfo) -> str:
-    bounds = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
-    limits = [
-        f"{words} {_show(getattr(rule, key))}"
-        for key, words in bounds.items()
-        for rule in field.metadata
-        if getattr(rule, key, None) is not None
-    ]
-    default = field.get_default(call_default_factory=True)
-    text = (field.description or "").rstrip(".")
-    extra = [*limits, f"default: {_show(default)}"]
-    return f"{text} ({', '.join(extra)})".replace("%", "%%").strip()
+    """The field's description with its limits and its default."""
+    notes = []
+    for rule in field.metadata:
+        for key, words in {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}.items():
+            if hasattr(rule, key):
+                notes.append(f"{words} {_show(getattr(rule, key))}")
+    notes.append(f"default: {_show(field.get_default(call_default_factory=True))}")
+    description = (field.description or "").rstrip(".")
+    return f"{description} ({', '.join(notes)})".replace("%", "%%")
 
 
 def _show(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""The command `info`: say what a model file is."""
+"""The command `info`: describe a model file."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .pack import find_file
 
 
 def info(parser: ArgumentParser, argv: list[str]) -> None:
-    """Say what a model file is: kind, resolution, channels, base, training settings, licence."""
+    """Describe model files: kind, resolution, channels, base model, training settings, licence."""
     parser.add_argument("files", nargs="+", help="model files, or names of bundled ones")
     args = parser.parse_args(argv)
     for name in args.files:

@@ -1,4 +1,4 @@
-"""Ctrl-C that never leaves an update of weights half done."""
+"""Ctrl-C that waits for the end of an update of the weights."""
 
 from __future__ import annotations
 
@@ -10,13 +10,16 @@ from contextlib import contextmanager
 
 @contextmanager
 def interruptible() -> Iterator[Callable[[], None]]:
-    """Yields `poll`: after a Ctrl-C its next call raises KeyboardInterrupt. A second Ctrl-C stops at once."""
+    """Yields `poll`, whose next call after Ctrl-C raises KeyboardInterrupt. A second Ctrl-C stops at once.
+
+    Python allows signal handlers in the main thread only; elsewhere `poll` does nothing.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield lambda: None
         return
     pressed = False
 
-    def note(number, frame) -> None:
+    def on_signal(number, frame) -> None:
         nonlocal pressed
         if pressed:
             raise KeyboardInterrupt
@@ -26,8 +29,8 @@ def interruptible() -> Iterator[Callable[[], None]]:
         if pressed:
             raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGINT, note)
+    previous = signal.signal(signal.SIGINT, on_signal)
     try:
         yield poll
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.signal(signal.SIGINT, previous)

@@ -1,7 +1,7 @@
-"""The `gansketching` command: finds the command that is asked for, and turns errors into one line.
+"""The `gansketching` command: runs the chosen command and reports errors in one line.
 
 A command is a function (parser, argv) in the file of its name beside this one: it adds its flags to the parser, parses
-argv and does the work. Its docstring is its help. To add one, write the file and name it in COMMANDS.
+argv and does the work. Its docstring is its help. To add a command, write the file and list it in COMMANDS.
 """
 
 from __future__ import annotations
@@ -14,37 +14,37 @@ import traceback
 from importlib import metadata
 from typing import NoReturn
 
-# Command -> one line of help. Its module is imported when it is needed: --help must not wait for torch.
+# Command -> one line of help. Modules are imported on use, so that --help need not wait for torch.
 COMMANDS: dict[str, str] = {
     "run": "execute a ComfyUI workflow (API format) without ComfyUI",
     "finetune": "customise a generator with one or a few sketches",
     "sample": "generate images",
     "sketch": "turn photos into line drawings",
-    "project": "find the latents of photos",
+    "project": "find the latents that reproduce photos",
     "project-sketch": "find images that look like a sketch",
     "interpolate": "mix two models, or film one turning into the other",
-    "directions": "find what a model can vary (GANSpace)",
+    "directions": "find the main directions of variation (GANSpace)",
     "animate": "film a walk through latents, or along a direction",
-    "info": "say what a model file is",
+    "info": "describe a model file",
     "convert": "write any supported model file as .safetensors",
-    "download": "list models that others offer, and get one",
+    "download": "list or download models of others",
     "pretrain": "train a StyleGAN2 from scratch on a folder of images",
     "pretrain-sketcher": "train a small photo-to-sketch network",
-    "evaluate": "say how good a model is, beside photos or sketches",
+    "evaluate": "compare a model with photos or sketches",
     "study": "measure the method against baselines and ablations",
     "bench": "measure seconds and memory of training and sampling",
 }
 
 
 class Parser(argparse.ArgumentParser):
-    """Says in one line what is wrong, without the usage of a dozen lines."""
+    """Reports errors in one line, without the usage message of a dozen lines."""
 
     def error(self, message: str) -> NoReturn:
         raise ValueError(f"{message} (see {self.prog} --help)")
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one command. -> 0, 2 for a mistake of the user's, 1 for any other error, 130 after Ctrl-C."""
+    """Run one command -> exit status: 0, 2 for a user error, 1 for any other error, 130 after Ctrl-C."""
     argv = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in argv
     try:
@@ -59,7 +59,7 @@ def main(argv: list[str] | None = None) -> int:
         return _stop(debug, 2, f"error: {error}")
     except Exception as error:
         detail = str(error) or type(error).__name__
-        return _stop(debug, 1, f"error: {detail} (--debug shows where)")
+        return _stop(debug, 1, f"error: {detail} (--debug shows the traceback)")
 
 
 def _run(name: str, argv: list[str]) -> None:

@@ -28,9 +28,9 @@ def run(parser: ArgumentParser, argv: list[str]) -> None:
         help="change a value; NODE is the id, the title or the class of a node (repeatable)",
     )
     parser.add_argument("--list", action="store_true", help="list the nodes and their values, and stop")
-    parser.add_argument("--input-dir", type=Path, help="where images and sketches are looked up (default: ./input)")
-    parser.add_argument("--output-dir", type=Path, default=Path("output"), help="for results (default: ./output)")
-    parser.add_argument("--models-dir", type=Path, help="further models, as in ComfyUI's models (default: ./models)")
+    parser.add_argument("--input-dir", type=Path, help="folder of images and sketches (default: ./input)")
+    parser.add_argument("--output-dir", type=Path, default=Path("output"), help="folder of results (default: ./output)")
+    parser.add_argument("--models-dir", type=Path, help="further models, in ComfyUI's folders (default: ./models)")
     args = parser.parse_args(argv)
 
     pack = load_pack()
@@ -44,14 +44,15 @@ def run(parser: ArgumentParser, argv: list[str]) -> None:
     for setting in args.set:
         headless.assign(prompt, registry, setting)
     if args.list:
-        _list(headless, prompt)
+        _print_nodes(headless, prompt)
     else:
         _execute(headless, host, prompt, registry)
 
 
 def _execute(headless: ModuleType, host: ModuleType, prompt: dict, registry: dict) -> None:
-    """Run with one progress bar a node; whatever happens, say which files exist."""
-    report, bars = headless.Report(), _Bars()
+    """Run the workflow with a progress bar for each node. The written files are listed even after an error."""
+    report = headless.Report()
+    bars = _Bars()
     try:
         with interruptible() as poll:
             host.set_hooks(progress=bars.progress, poll=poll)
@@ -59,21 +60,22 @@ def _execute(headless: ModuleType, host: ModuleType, prompt: dict, registry: dic
     except KeyboardInterrupt:
         bars.close()
         print(
-            f'Stopped in "{bars.title}". Unfinished training has been kept: the same command goes on from there.',
+            f'Stopped in "{bars.title}". Unfinished training is kept: the same command resumes.',
             file=sys.stderr,
         )
         raise
     finally:
         bars.close()
         host.set_hooks()
-        _print(report)
+        _print_report(report)
 
 
 class _Bars:
-    """A line for each node; a bar for those that report progress."""
+    """Prints a line for each node, and a progress bar for nodes that report progress."""
 
     def __init__(self) -> None:
-        self.title, self.bar = "", None
+        self.title = ""
+        self.bar: tqdm | None = None
 
     def start(self, title: str, number: int, count: int) -> None:
         self.close()
@@ -91,7 +93,7 @@ class _Bars:
             self.bar = None
 
 
-def _print(report) -> None:
+def _print_report(report) -> None:
     for title, text in report.texts:
         print(f"{title}:\n{textwrap.indent(text.rstrip(), '  ')}")
     if report.files:
@@ -100,9 +102,10 @@ def _print(report) -> None:
             print(f"  {path}")
 
 
-def _list(headless: ModuleType, prompt: dict) -> None:
+def _print_nodes(headless: ModuleType, prompt: dict) -> None:
     for key in prompt:
         print(headless.name_of(prompt, key))
         for name, value in prompt[key]["inputs"].items():
-            shown = f"<- node {value[0]}" if isinstance(value, list) and value else f"= {json.dumps(value)}"
-            print(headless.plain(f"    {name} {shown}"))
+            linked = isinstance(value, list) and value
+            source = f"<- node {value[0]}" if linked else f"= {json.dumps(value)}"
+            print(headless.plain(f"    {name} {source}"))

@@ -1,8 +1,7 @@
-"""The command `sketch`: photos to line drawings."""
+"""The command `sketch`: turn photos into line drawings."""
 
 from __future__ import annotations
 
-import itertools
 import re
 from argparse import ArgumentParser
 from pathlib import Path
@@ -18,7 +17,7 @@ from .arguments import SKETCHER_HELP, add_device, device_of, load_sketcher
 
 
 def sketch(parser: ArgumentParser, argv: list[str]) -> None:
-    """Turn photos into line drawings, as fine-tuning sees them."""
+    """Turn photos into line drawings with the network that fine-tuning uses."""
     parser.add_argument("photos", nargs="+", type=Path, help="files, folders or zips")
     parser.add_argument("--sketcher", default="sketcher", help=f"{SKETCHER_HELP} (default: sketcher)")
     parser.add_argument("--size", type=int, default=256, metavar="N", help="longer side in pixels (default: 256)")
@@ -32,9 +31,9 @@ def sketch(parser: ArgumentParser, argv: list[str]) -> None:
         raise ValueError(f"--size {args.size} is out of range: use 32 to 2048")
     device = device_of(args)
     network = load_sketcher(args.sketcher, device)
-    names = [(path, name) for path in args.photos for name in image_names(path)]
+    photos = [(path, name) for path in args.photos for name in image_names(path)]
     written: set[Path] = set()
-    for path, name in tqdm(names, desc="sketch", unit="image", dynamic_ncols=True):
+    for path, name in tqdm(photos, desc="sketch", unit="image", dynamic_ncols=True):
         (photo,) = load_images(path, [name])
         with torch.no_grad():
             drawing = network(_scaled(photo, args.size).to(device))
@@ -45,17 +44,19 @@ def sketch(parser: ArgumentParser, argv: list[str]) -> None:
 
 
 def _new_name(folder: Path, name: str, taken: set[Path]) -> Path:
-    """A PNG in `folder` named after a photo, with its subfolders; entries of a zip never lead out of it."""
+    """A free path in `folder` named after a photo, subfolders included. Names in a zip cannot lead outside."""
     parts = [part for part in re.split(r"[/\\:]", name) if part not in ("", ".", "..")]
     stem = folder.joinpath(*parts[:-1], Path(parts[-1]).stem)
-    choices = (
-        stem.with_name(f"{stem.name}{end}.png") for end in itertools.chain([""], map("_{}".format, itertools.count(2)))
-    )
-    return next(path for path in choices if path not in taken)
+    path = stem.with_name(f"{stem.name}.png")
+    number = 2
+    while path in taken:
+        path = stem.with_name(f"{stem.name}_{number}.png")
+        number += 1
+    return path
 
 
 def _scaled(photo: Tensor, size: int) -> Tensor:
-    """[H,W,C] in 0..1 -> [1,3,h,w] in -1..1, the longer side `size`; both multiples of 4, at least 32."""
+    """[H,W,C] in 0..1 -> [1,3,h,w] in -1..1: longer side `size`, both sides multiples of 4 and at least 32."""
     x = from_comfy(photo[None])
     factor = size / max(x.shape[2:])
     sides = [max(32, round(side * factor / 4) * 4) for side in x.shape[2:]]

@@ -19,7 +19,7 @@ class Options(BaseModel):
     kind: Literal["a", "b"] = Field("a", description="Which.")
     scale: Literal[1.0, 0.5] = Field(1.0, description="Size.")
     flip: bool = Field(True, description="Mirror.")
-    words: str = Field("", description="Words.")
+    words: str = Field("", description="Words.", json_schema_extra={"advanced": True})
 
     @field_validator("words")
     @classmethod
@@ -78,3 +78,11 @@ def test_flag_help_has_range_and_default():
     assert "How many (at least 1, at most 9, default: 3)" in text
     assert "100% of it (above 0, below 1, default: 0.5)" in text
     assert "--flip, --no-flip Mirror (default: on)" in text
+
+
+def test_advanced_fields_have_a_group_of_their_own():
+    parser = argparse.ArgumentParser()
+    flags.add_flags(parser, Options, "options of the test")
+    plain, advanced = parser.format_help().split("advanced options of the test:")
+    assert "--flip" in plain and "--words TEXT" not in plain.split("options of the test:")[1]
+    assert "--words TEXT" in advanced and "--flip" not in advanced

@@ -41,4 +41,4 @@ def test_mistakes_take_one_line_and_debug_shows_the_traceback(capsys):
 def test_unexpected_errors_point_to_debug(capsys, monkeypatch):
     monkeypatch.setattr("gansketching_core.cli.info.find_file", None)
     assert run("info", "fruit") == 1
-    assert "(--debug shows where)" in capsys.readouterr().err
+    assert "(--debug shows the traceback)" in capsys.readouterr().err

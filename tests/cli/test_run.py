@@ -128,29 +128,39 @@ def test_run_fine_tunes_and_goes_on_after_an_interrupt(tmp_path, capsys, monkeyp
 INSTALLED = """
 import sys
 from gansketching_core.cli import pack
-import gansketching_core.networks.stylegan2 as stylegan2
 print(pack.pack_root())
 print("GANSketching_LoadStyleGAN" in pack.load_pack().NODE_CLASS_MAPPINGS)
+import gansketching_core.networks.stylegan2 as stylegan2
 print(sys.modules["gansketching_pack.nodes.host"].GanModel is stylegan2.GanModel)
 """
 
 
 def test_installed_layout(tmp_path):
     """In a wheel the pack lies beside the core under a name of its own, and shares that core."""
-    root, site = pack.pack_root(), tmp_path / "site"
+    root = pack.pack_root()
+    site = tmp_path / "site"
     code = shutil.ignore_patterns("__pycache__")
     shutil.copytree(root / "gansketching_core", site / "gansketching_core", ignore=code)
     shutil.copytree(root / "nodes", site / "gansketching_pack" / "nodes", ignore=code)
     shutil.copy(root / "__init__.py", site / "gansketching_pack")
-    done = subprocess.run(
-        [sys.executable, "-c", INSTALLED],
-        env={**os.environ, "PYTHONPATH": str(site)},
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    environment = {**os.environ, "PYTHONPATH": str(site)}
+    command = [sys.executable, "-c", INSTALLED]
+    done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.stdout.split() == [str(site / "gansketching_pack"), "True", "True"], done.stderr
+
+
+def test_the_pack_has_no_second_copy_of_the_core():
+    """Every module of the core that a node imports, now or when it runs, is the one that the command line uses."""
+    pack.load_pack()
+    prefix = f"{pack.PACK}."
+    core = pack.pack_root() / "gansketching_core"
+    for path in core.rglob("*.py"):
+        parts = path.relative_to(core.parent).with_suffix("").parts
+        name = ".".join(part for part in parts if part != "__init__")
+        if ".cli" in name:
+            assert prefix + name not in sys.modules, "a node imports the command line"
+        else:
+            assert importlib.import_module(prefix + name) is importlib.import_module(name)
 
 
 def test_bundled_workflows_are_found_by_name(monkeypatch, tmp_path):
