@@ -11,7 +11,7 @@ from ..gansketching_core.checkpoints.native import save_customised
 from ..gansketching_core.datasets import ImageSet, image_names, load_images
 from ..gansketching_core.images import to_comfy
 from ..gansketching_core.networks.line_extractor import LineExtractor
-from ..gansketching_core.sketches.prepare import prepare_sketches
+from ..gansketching_core.sketches.prepare import SketchConfig, prepare_sketches
 from . import host, model_files
 
 LINE_EXTRACTOR = "line extractor (no weights)"
@@ -125,7 +125,7 @@ class LoadSketches:
     def load(self, folder, limit, size):
         path = model_files.pick(model_files.drawings(), folder)
         names = image_names(path)[: limit or None]
-        return (to_comfy(prepare_sketches(load_images(path, names), size)),)
+        return (to_comfy(prepare_sketches(load_images(path, names), size, SketchConfig(strokes="keep"))),)
 
 
 class LoadPhotos:

@@ -101,7 +101,7 @@ def box(item: dict) -> tuple[float, float, float, float]:
 
 
 @pytest.mark.parametrize("name", EDITOR)
-def test_layout_is_tidy(name):
+def test_layout_is_tidy(registry, name):
     workflow = EDITOR[name]
     for items in (workflow["nodes"], workflow["groups"]):
         for a, b in itertools.combinations(items, 2):
@@ -114,7 +114,9 @@ def test_layout_is_tidy(name):
         inside = [o for o in outer if o[0] <= inner[0] and o[1] <= inner[1] and o[2] >= inner[2] and o[3] >= inner[3]]
         assert len(inside) == (node["type"] not in NOTES), f"node {node['id']} is not inside one group"
         if node["type"] not in NOTES:
-            rows = max(len(node["inputs"]), len(node["outputs"])) * 20 + len(node.get("widgets_values", [])) * 24
+            widgets, _ = widgets_and_sockets(registry[node["type"]])
+            shown = [options for _, options in widgets.values() if not options.get("advanced")]
+            rows = max(len(node["inputs"]), len(node["outputs"])) * 20 + len(shown) * 24
             assert node["size"][1] >= rows, f"node {node['id']} is too low for its {rows} px of rows"
     order = {node["id"]: node["order"] for node in workflow["nodes"]}
     assert sorted(order.values()) == list(range(len(order)))
