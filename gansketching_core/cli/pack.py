@@ -36,6 +36,7 @@ def load_pack() -> ModuleType:
         spec = importlib.util.spec_from_file_location(
             PACK, root / "__init__.py", submodule_search_locations=[str(root)]
         )
+        assert spec and spec.loader
         sys.modules[PACK] = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(sys.modules[PACK])
     return sys.modules[PACK]
