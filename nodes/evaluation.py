@@ -1,4 +1,4 @@
-"""Evaluation: a model's samples beside photos, and a customised model beside the sketches."""
+"""Evaluation: a model's samples compared with photos, and a customised model's with the sketches."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import torch
 
 from ..gansketching_core.datasets import ImageSet
 from ..gansketching_core.evaluation.evaluate import evaluate_model
-from ..gansketching_core.evaluation.sketch_match import sketch_match
+from ..gansketching_core.evaluation.sketch_match import DEFAULT_SEED, default_count, sketch_match
 from ..gansketching_core.networks.feature_networks import EXTRACTORS, OFFLINE, load_extractor
-from ..gansketching_core.sketches.prepare import prepare_sketches
 from . import host, widgets
 from .sampling import batch_size
+from .sketching import as_sketches
 
-CLASSES = "For models with classes: which one. Models without classes need -1."
+CLASS_INDEX = "The class, for models with classes; -1 takes all in turn. Models without classes need -1."
 
 
 class EvaluateModel:
@@ -27,8 +27,8 @@ class EvaluateModel:
     RETURN_NAMES = ("report", "frechet_distance", "kid", "precision", "recall")
     OUTPUT_TOOLTIPS = (
         "All figures in words, with the extractor they were made with.",
-        "How far the samples are from the photos as a whole. Less is better.",
-        "The same by another measure, times 1000. About 0 for samples that can't be told from photos.",
+        "Distance between the features of the samples and of the photos. Less is better.",
+        "Kernel distance of the same features, times 1000. About 0 for samples that can't be told from photos.",
         "The share of samples that look like some photo, 0 to 1.",
         "The share of photos that look like some sample, 0 to 1.",
     )
@@ -50,8 +50,8 @@ class EvaluateModel:
                 "extractor": (list(EXTRACTORS), {"default": OFFLINE, "tooltip": extractor}),
                 "count": ("INT", {"default": 500, "min": 4, "max": 50_000, "tooltip": count}),
                 "path_length_pairs": ("INT", {"default": 0, "min": 0, "max": 50_000, "tooltip": pairs}),
-                "seed": widgets.seed(changes=False, tooltip="Decides the samples."),
-                "class_index": ("INT", {"default": -1, "min": -1, "max": 100_000, "tooltip": CLASSES}),
+                "seed": widgets.seed(changes=False, tooltip="Seed of the samples."),
+                "class_index": ("INT", {"default": -1, "min": -1, "max": 100_000, "tooltip": CLASS_INDEX}),
             }
         }
 
@@ -85,8 +85,8 @@ class SketchMatchScore:
     DISPLAY_NAME = "Sketch Match Score"
     CATEGORY = "GANSketching/evaluation"
     DESCRIPTION = (
-        "Says how much nearer a customised model's images came to the sketches: draws samples of both models from the "
-        "same latents and measures the distance of the lines."
+        "Measures how much nearer a customised model's images came to the sketches, as fine-tuning does: photosketch "
+        "draws samples of both models from the same latents, and the drawings are compared with the sketches."
     )
     SEARCH_ALIASES = ("chamfer", "score", "metrics", "compare models", "sketch similarity")
     RETURN_TYPES = ("STRING", "FLOAT", "FLOAT", "FLOAT", "FLOAT")
@@ -102,45 +102,34 @@ class SketchMatchScore:
 
     @classmethod
     def INPUT_TYPES(cls):
-        count = "How many samples of each model. More make the figures steadier."
+        sketches = "The sketches it was customised with, from Prepare Sketch: black on white, strokes as they are."
+        count = "How many samples of each model. 0: as many as fine-tuning takes, 64, above 128 px 16."
+        seed_type, seed_options = widgets.seed(changes=False, tooltip="Seed of the samples. 1 is fine-tuning's.")
         return {
             "required": {
                 "original": ("GANSKETCHING_MODEL", {"tooltip": "The model before customising."}),
                 "customised": ("GANSKETCHING_MODEL", {"tooltip": "The model made from it."}),
-                "sketches": ("IMAGE,MASK", {"tooltip": "The sketches it was customised with, black on white."}),
+                "sketches": ("IMAGE,MASK", {"tooltip": sketches}),
                 "photosketch": ("GANSKETCHING_PHOTOSKETCH", {"tooltip": "Draws the models' images as sketches."}),
-                "count": ("INT", {"default": 64, "min": 2, "max": 10_000, "tooltip": count}),
-                "seed": widgets.seed(changes=False, tooltip="Decides the samples."),
-                "class_index": ("INT", {"default": -1, "min": -1, "max": 100_000, "tooltip": CLASSES}),
+                "count": ("INT", {"default": 0, "min": 0, "max": 10_000, "tooltip": count}),
+                "seed": (seed_type, {**seed_options, "default": DEFAULT_SEED}),
+                "class_index": ("INT", {"default": -1, "min": -1, "max": 100_000, "tooltip": CLASS_INDEX}),
             }
         }
 
     def score(self, original, customised, sketches, photosketch, count, seed, class_index):
-        size = original.config.resolution
-        if customised.config.resolution != size:
-            raise ValueError(
-                f"the original makes pictures of {size} px, the customised model of {customised.config.resolution} px: "
-                "connect a model and one that was customised from it"
-            )
+        count = count or default_count(original.config.resolution)
         progress = host.Progress(2 * count)
-        done = 0
-
-        def on_batch(now: int, total: int) -> None:
-            nonlocal done
-            progress.on_batch(done + now)
-            done += total if now == total else 0
-
         with host.borrowed_device(1) as device:
             match = sketch_match(
                 host.model_on_device(original, device),
                 host.model_on_device(customised, device),
-                prepare_sketches(sketches, size),
+                as_sketches(sketches, original.config.resolution),
                 host.on_device(photosketch, device),
                 count=count,
                 seed=seed,
                 label=None if class_index < 0 else class_index,
                 batch=batch_size(original),
-                on_batch=on_batch,
+                on_batch=progress.on_batch,
             )
-        report = f"{match} {match.beats:.0%} are nearer than the original's median."
-        return report, match.before, match.after, match.nearer, match.beats
+        return str(match), match.before, match.after, match.nearer, match.beats

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from typing import TypeVar
 
-from torch import Tensor
 from tqdm import tqdm
 
 from ..inversion.image import Projector
 from ..inversion.sketch import SketchSearch
 from .interrupt import interruptible
 
+Result = TypeVar("Result")
 
-def with_bar(total: int, unit: str, work: Callable[[Callable[[int, int], None]], Tensor]) -> Tensor:
+
+def with_bar(total: int, unit: str, work: Callable[[Callable[[int, int], None]], Result]) -> Result:
     """work(on_batch) with a progress bar; Ctrl-C stops it after a batch."""
     with tqdm(total=total, unit=unit, dynamic_ncols=True) as bar, interruptible() as poll:
 

@@ -163,7 +163,6 @@ def _match(finetuner: SketchFinetuner, result: GanModel) -> SketchMatch:
         result,
         finetuner.sketches,
         finetuner.photosketch,
-        count=64 if config.resolution <= 128 else 16,
         label=finetuner.config.class_index if config.class_count else None,
         on_batch=lambda *_: finetuner.poll(),
     )

@@ -43,8 +43,8 @@ def test_beside_photos_and_sketches(workplace, capsys):
     )
     assert main(["evaluate", "m.safetensors", "--base", "n.safetensors", *options.split()]) == 0
     text = capsys.readouterr().out
-    assert "Extractor: mean colours. 16 samples, 40 photos." in text and "right on 100% of the photos" in text
-    assert "nearer than the base's median" in text
+    assert "Extractor: mean colours. 16 samples, 40 photos." in text and "right on 100% of the held-out photos" in text
+    assert "nearer than the original's median" in text
     found = json.loads((workplace / "out.json").read_text())
     assert found["photos"]["frechet"] > 0 and sum(found["classes"]["counts"].values()) == 16
     assert set(found["classes"]["counts"]) == {"plum", "lime"} and 0 <= found["sketches"]["nearer"] <= 1
@@ -55,6 +55,31 @@ def test_some_photos_placed_as_in_the_training(workplace, capsys):
     assert "8 samples, 20 photos" in capsys.readouterr().out
     assert main("evaluate m.safetensors --photos photos --hold-out --count 8".split()) == 0
     assert "8 samples, 4 photos" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("strokes", ["match", "keep"])
+def test_finetune_and_evaluate_give_the_same_figures(workplace, capsys, strokes):
+    """For the same model, sketches and preparation of the sketches."""
+    shared = f"--sketches sketch.png --sketcher lines --crop --strokes {strokes}"
+    training = "--model m.safetensors --steps 1 --batch 2 --precision float32 --output c.safetensors"
+    assert main(f"finetune {training} {shared}".split()) == 0
+    trained = capsys.readouterr().out.splitlines()[0]
+    assert main(f"evaluate c.safetensors --base m.safetensors --json out.json {shared}".split()) == 0
+    assert capsys.readouterr().out.splitlines()[0] == trained
+    (history,) = workplace.glob("runs/*/history.json")
+    assert json.loads((workplace / "out.json").read_text())["sketches"] == json.loads(history.read_text())["match"]
+
+
+def test_the_class_of_a_conditional_model(workplace):
+    native.save_model(tiny_model(class_count=3), "a.safetensors")
+    native.save_model(tiny_model(1, class_count=3), "b.safetensors")
+    results = []
+    for label in range(3):
+        options = f"--photos photos --sketches sketch.png --sketcher lines --count 8 --label {label} --json out.json"
+        assert main(["evaluate", "a.safetensors", "--base", "b.safetensors", *options.split()]) == 0
+        results.append(json.loads((workplace / "out.json").read_text()))
+    assert len({result["photos"]["frechet"] for result in results}) == 3
+    assert len({result["sketches"]["after"] for result in results}) == 3
 
 
 @pytest.mark.parametrize(

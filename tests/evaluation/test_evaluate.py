@@ -1,62 +1,13 @@
-"""Sketch match: the figures in a fine-tuning's report."""
+"""A model's samples compared with photos."""
 
-import copy
+from __future__ import annotations
 
 import pytest
 import torch
-from tiny import some_sketches, tiny_model
+from tiny import tiny_model
 
 from gansketching_core.evaluation.evaluate import evaluate_model
-from gansketching_core.evaluation.sketch_match import SketchMatch, sketch_match
 from gansketching_core.latents.sampling import render, sample_z
-from gansketching_core.networks.line_extractor import LineExtractor
-
-
-def test_equal_models_match_equally():
-    match = sketch_match(tiny_model(), tiny_model(), some_sketches(), LineExtractor(), count=6)
-    assert match.before == match.after > 0 and match.nearer == 0
-
-
-def test_a_model_whose_images_are_the_sketch_matches_it():
-    before, after = tiny_model(), tiny_model()
-    latents = sample_z(before, 1, seed=5)
-    target = LineExtractor()(render(before, latents, seed=0))
-
-    after = copy.deepcopy(before)  # whatever z, this one makes the image of that latent
-    w = before.generator.map(latents.data)[0]
-    last = after.generator.mapping.layers[-1]
-    last.weight.zero_()
-    after.generator.mapping.w_shift.copy_(w - last.bias.new_zeros(len(w)))
-    last.bias.zero_()
-    match = sketch_match(before, after, target, LineExtractor(), count=12)
-    assert match.nearer > 0.8 and match.after < match.before
-    assert f"{match.nearer:.0%} of the samples are nearer" in str(match)
-
-
-def test_result_does_not_depend_on_the_batch():
-    one = sketch_match(tiny_model(), tiny_model(1), some_sketches(), LineExtractor(), count=5, batch=1)
-    three = sketch_match(tiny_model(), tiny_model(1), some_sketches(), LineExtractor(), count=5, batch=3)
-    assert one.after == pytest.approx(three.after, rel=1e-3) and one.nearer == three.nearer
-
-
-def test_can_be_cancelled():
-    def cancel(done, total):
-        assert (done, total) == (2, 4)
-        raise InterruptedError
-
-    with pytest.raises(InterruptedError), torch.no_grad():
-        sketch_match(tiny_model(), tiny_model(), some_sketches(), LineExtractor(), count=4, batch=2, on_batch=cancel)
-
-
-def test_share_that_beats_the_median_of_the_base():
-    match = sketch_match(tiny_model(), tiny_model(1), some_sketches(), LineExtractor(), count=6)
-    assert 0 <= match.beats <= 1
-    same = sketch_match(tiny_model(), tiny_model(), some_sketches(), LineExtractor(), count=7)
-    assert same.beats == pytest.approx(3 / 7)  # seven different distances: three are below their median
-    assert SketchMatch(0.2, 0.1, 0.9).beats is None
-
-
-# --------------------------------------------------------------------------------------------------------- with photos
 
 
 class Pooled(torch.nn.Module):
@@ -87,6 +38,14 @@ def test_the_text_names_the_extractor_and_says_fid_only_of_inception():
     inception = Pooled()
     inception.is_fid = True
     assert "FID:" in str(evaluate_model(tiny_model(), torch.rand(8, 3, 32, 32), inception, count=8))
+
+
+def test_the_class_can_be_chosen():
+    """Samples of a class are at no distance from that class's own images, and at some from another's."""
+    model = tiny_model(class_count=3)
+    photos = render(model, sample_z(model, 40, 3, labels=2))
+    same, other = (evaluate_model(model, photos, Pooled(), count=40, seed=3, label=label).frechet for label in (2, 1))
+    assert same == pytest.approx(0, abs=1e-6) and other > 1e-3
 
 
 def test_too_few_pictures_are_refused():

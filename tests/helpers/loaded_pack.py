@@ -49,10 +49,10 @@ def loaded_pack() -> Iterator[SimpleNamespace]:
         del sys.modules[name]
 
 
-def tiny_model(pack, seed=0, name="tiny"):
+def tiny_model(pack, seed=0, name="tiny", **changes):
     """As a loader gives it: tensors that can enter autograd."""
     gan = pack.core
-    config = gan.GanConfig(resolution=32, z_dim=8, w_dim=8, mapping_layers=2, channels=(8, 8, 8, 4))
+    config = gan.GanConfig(resolution=32, z_dim=8, w_dim=8, mapping_layers=2, channels=(8, 8, 8, 4), **changes)
     with torch.inference_mode(False), torch.no_grad():
         torch.manual_seed(seed)
         generator = gan.Generator(config).requires_grad_(False).eval()

@@ -50,3 +50,31 @@ def test_sketch_match_score(nodes):
     assert before > 0 and after > 0 and 0 <= nearer <= 1 and f"{beats:.0%} are nearer than" in report
     assert done[-1] == 12 and done == sorted(done)
     assert node.score(original, original, mask, sketcher, 6, 0, -1)[3] == 0
+
+
+def test_the_score_is_the_fine_tuning_s(nodes):
+    """With the default widgets and the sketches that the training got, the node gives the training's own figures."""
+    original, customised = tiny_model(nodes), tiny_model(nodes, 1)
+    sketcher = nodes.core.LineExtractor()
+    y, x = torch.meshgrid(torch.arange(32), torch.arange(32), indexing="ij")
+    ring = ((((x - 16) ** 2 + (y - 16) ** 2).sqrt() - 9).abs() > 1).float()  # an IMAGE as Prepare Sketch gives it
+    sketches = nodes.core.prepare_sketches(ring[None, :, :, None], 32, nodes.core.SketchConfig(strokes="keep"))
+    expected = nodes.core.sketch_match(original, customised, sketches, sketcher)
+
+    node = nodes.node("SketchMatchScore")
+    inputs = node.INPUT_TYPES()["required"]
+    defaults = {name: inputs[name][1]["default"] for name in ("count", "seed", "class_index")}
+    _, *figures = node.score(original, customised, ring[None, :, :, None], sketcher, **defaults)
+    assert figures == [expected.before, expected.after, expected.nearer, expected.beats]
+
+
+def test_the_class_of_a_conditional_model_can_be_chosen(nodes):
+    original, customised = (tiny_model(nodes, seed, class_count=3) for seed in (0, 1))
+    score = nodes.node("SketchMatchScore").score
+    mask = torch.zeros(1, 32, 32)
+    mask[:, 16, 4:28] = 1
+    medians = {score(original, customised, mask, nodes.core.LineExtractor(), 6, 0, index)[2] for index in range(3)}
+    assert len(medians) == 3
+    evaluate = nodes.node("EvaluateModel").evaluate
+    photos = torch.rand(6, 32, 32, 3)
+    assert len({evaluate(original, photos, "efficientnet-lite0", 8, 0, 0, index)[1] for index in range(3)}) == 3
