@@ -7,7 +7,7 @@ from argparse import ArgumentParser
 import torch
 from tqdm import tqdm
 
-from ..experiments import bench as bench_module
+from ..experiments import bench as benchmark
 from ..networks.stylegan2 import GanConfig
 from ..training.finetune_config import PRESETS, FinetuneConfig
 from .arguments import add_device, device_of
@@ -29,18 +29,17 @@ def bench(parser: ArgumentParser, argv: list[str]) -> None:
         raise ValueError(f"--steps {args.steps}: use 1 or more")
     changes = {"precision": args.precision} if args.precision else {}
     config = build(lambda **given: FinetuneConfig.preset(args.preset, **given), batch=args.batch, **changes)
-    for resolution in args.resolution:
-        build(GanConfig, resolution=resolution)
+    sizes = [build(GanConfig, resolution=resolution) for resolution in args.resolution]
     device = device_of(args)
     print(
         f"{device}, {torch.get_num_threads()} threads, PyTorch {torch.__version__}, batch {args.batch}, {args.preset}"
     )
     print(f"{'px':>5} {'D':>8} {'R1':>8} {'G':>8} {'step':>8} {'GiB':>7} {'sample':>8} {'GiB':>7}")
-    for resolution in sorted(args.resolution):  # peak memory only grows
-        with tqdm(total=args.steps + 1, desc=f"{resolution} px", leave=False, dynamic_ncols=True) as bar:
-            report = bench_module.bench(
-                resolution, args.batch, config, device=device, steps=args.steps, on_step=lambda _, bar=bar: bar.update()
-            )
-        seconds = [report.discriminators, report.r1, report.generator, report.iteration]
-        cells = [f"{value:8.3f}" for value in seconds] + [f"{report.training_memory:7.2f}"]
-        print(f"{resolution:>5} {' '.join(cells)} {report.sample:8.3f} {report.sampling_memory:7.2f}")
+    for gan in tqdm(sizes, leave=False, dynamic_ncols=True):
+        report = benchmark.bench(gan, args.batch, config, device=device, steps=args.steps)
+        times = [report.discriminators, report.r1, report.generator, report.iteration]
+        cells = " ".join(f"{value:8.3f}" for value in times)
+        tqdm.write(
+            f"{gan.resolution:>5} {cells} {report.training_memory:7.2f} {report.sample:8.3f} "
+            f"{report.sampling_memory:7.2f}"
+        )

@@ -1,13 +1,16 @@
-"""Seconds and peak memory of fine-tuning steps and of sampling, on full-size config-f networks with random weights."""
+"""Seconds and peak memory of fine-tuning steps and of sampling, on networks with random weights."""
 
 from __future__ import annotations
 
 import math
+import multiprocessing
 import statistics
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
@@ -23,12 +26,15 @@ except ImportError:  # not on Windows
     resource = None
 
 
-@dataclass
+@dataclass(frozen=True)
 class BenchReport:
-    """Medians in seconds; memory is the peak of the process (CPU) or of the allocator (CUDA), in GiB; NaN: unknown.
+    """Times are medians in seconds. Memory is a peak in GiB, of the process (CPU) or the allocator (CUDA).
 
-    discriminators, r1, generator: the three kinds of work in a step; iteration: a step with its share of R1;
-    sample: one image, sampled in batches of `batch`.
+    discriminators, r1, generator: the three parts of a step.
+    iteration: a step with its share of R1.
+    training_memory: peak of sampling and training; NaN where it is unknown, on Windows' CPUs.
+    sample: one image, sampled in batches.
+    sampling_memory: peak of sampling alone.
     """
 
     discriminators: float
@@ -41,43 +47,48 @@ class BenchReport:
 
 
 def bench(
-    resolution: int,
-    batch: int,
-    config: FinetuneConfig,
-    *,
-    device: torch.device | str = "cpu",
-    steps: int = 2,
-    on_step: Callable[[int], None] | None = None,
+    gan: GanConfig, batch: int, config: FinetuneConfig, *, device: torch.device | str = "cpu", steps: int = 2
 ) -> BenchReport:
     """Sample, then train `steps` steps after one that is not counted, each with R1, regularised by images.
 
-    Raises ValueError for a resolution that GanConfig does not take.
+    On a CPU this runs in a process of its own, because the peak memory of a process never falls.
     """
     device = torch.device(device)
-    gan = GanConfig(resolution=resolution)
-    torch.manual_seed(0)
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        return _measure(gan, batch, config, device, steps)
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
+        return process.submit(_measure, gan, batch, config, device, steps).result()
+
+
+def _measure(gan: GanConfig, batch: int, config: FinetuneConfig, device: torch.device, steps: int) -> BenchReport:
     generator = Generator(gan).eval().requires_grad_(False).to(device)
     discriminator = Discriminator(gan).eval().requires_grad_(False).to(device)
     model = GanModel(generator, discriminator, gan, generator.mean_w())
     sample = _seconds(lambda: _sample(generator, batch), device) / batch
     sampling_memory = _peak_memory(device)
-    sketches = torch.rand(batch, 1, resolution, resolution) * 2 - 1
-    photos = ImageSet(torch.rand(batch, resolution, resolution, 3), resolution)
-    every_step = config.model_copy(update={"r1_every": 1, "batch": batch, "regularisation": "images"})
+
+    sketches = torch.rand(batch, 1, gan.resolution, gan.resolution) * 2 - 1
+    photos = ImageSet(torch.rand(batch, gan.resolution, gan.resolution, 3), gan.resolution)
+    changes = {"r1_every": 1, "batch": batch, "regularisation": "images", "warm_start": 0.0}
+    every_step = config.model_copy(update=changes)
     finetuner = SketchFinetuner(model, sketches, PhotoSketch().eval(), every_step, images=photos, device=device)
-    reports = []
-    for k in range(steps + 1):
-        report = finetuner.step()  # reading the losses waits for the device
-        if k:
-            reports.append(report.timings)
-        if on_step:
-            on_step(k)
-    parts = [
-        statistics.median(sum(s for name, s in timings.items() if name.startswith(kind)) for timings in reports)
-        for kind in ("D ", "R1", "G")
-    ]
-    iteration = parts[0] + parts[1] / config.r1_every + parts[2]
-    return BenchReport(*parts, iteration, _peak_memory(device), sample, sampling_memory)
+    finetuner.step()
+    timings = [finetuner.step().timings for _ in range(steps)]  # reading the losses waits for the device
+
+    def median(part: str) -> float:
+        return statistics.median(sum(s for name, s in step.items() if name.startswith(part)) for step in timings)
+
+    discriminators, r1, generator_part = median("D "), median("R1"), median("G")
+    return BenchReport(
+        discriminators=discriminators,
+        r1=r1,
+        generator=generator_part,
+        iteration=discriminators + r1 / config.r1_every + generator_part,
+        training_memory=_peak_memory(device),
+        sample=sample,
+        sampling_memory=sampling_memory,
+    )
 
 
 @torch.no_grad()
@@ -88,19 +99,24 @@ def _sample(generator: Generator, batch: int) -> torch.Tensor:
 
 def _seconds(work: Callable[[], object], device: torch.device) -> float:
     """Median of three runs after a first that is not counted."""
-    found = []
+    seconds = []
     for _ in range(4):
         started = time.perf_counter()
         work()
         if device.type == "cuda":
             torch.cuda.synchronize(device)
-        found.append(time.perf_counter() - started)
-    return statistics.median(found[1:])
+        seconds.append(time.perf_counter() - started)
+    return statistics.median(seconds[1:])
 
 
 def _peak_memory(device: torch.device) -> float:
+    """GiB."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**30
+    status = Path("/proc/self/status")
+    if status.exists():  # Linux, where a new process inherits ru_maxrss from the one that starts it
+        fields = dict(line.split(":", 1) for line in status.read_text().splitlines())
+        return int(fields["VmHWM"].removesuffix("kB")) / 2**20
     if resource is None:
         return math.nan
     unit = 1 if sys.platform == "darwin" else 1024  # ru_maxrss counts bytes on macOS, KiB elsewhere

@@ -1,19 +1,30 @@
-"""The benchmark measures every part it reports."""
+"""The benchmark measures every part it reports, and memory for itself alone."""
+
+from __future__ import annotations
 
 from dataclasses import asdict
 
 import pytest
+import torch
 
 from gansketching_core.experiments.bench import bench
+from gansketching_core.networks.stylegan2 import GanConfig
 from gansketching_core.training.finetune_config import FinetuneConfig
 
+SMALL = GanConfig(resolution=32, channels=(8, 8, 8, 4))
 
-def test_bench_reports_every_part(monkeypatch):
-    monkeypatch.setattr("gansketching_core.networks.stylegan2.config_f_channels", lambda _resolution: (8, 8, 8, 4))
-    seen = []
-    report = bench(32, 2, FinetuneConfig(r1_every=16, precision="float32"), steps=1, on_step=seen.append)
-    assert seen == [0, 1]
+
+def test_every_part_is_measured_and_memory_used_before_is_not():
+    torch.ones(2**30, dtype=torch.uint8)  # 1 GiB, freed at once: the peak of this process, as after a larger resolution
+    report = bench(SMALL, 2, FinetuneConfig(r1_every=16, precision="float32"), steps=1)
     assert all(value > 0 for value in asdict(report).values())
-    parts = report.discriminators + report.r1 / 16 + report.generator
-    assert report.iteration == pytest.approx(parts)
-    assert report.training_memory >= report.sampling_memory
+    assert report.iteration == pytest.approx(report.discriminators + report.r1 / 16 + report.generator)
+    assert report.sampling_memory < report.training_memory < 1
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_memory_of_a_gpu_is_measured_anew():
+    config = FinetuneConfig(precision="float32")
+    first, larger, again = (bench(SMALL, batch, config, device="cuda", steps=1) for batch in (2, 16, 2))
+    assert larger.sampling_memory > first.sampling_memory
+    assert again.sampling_memory == pytest.approx(first.sampling_memory, rel=0.1)
