@@ -7,11 +7,13 @@ A plain name is a file of ComfyUI's models folder (or a folder of its input); "n
 from __future__ import annotations
 
 import hashlib
+import logging
+import os
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from ..gansketching_core.checkpoints.describe import describe
+from ..gansketching_core.checkpoints.describe import FileSummary, find_base, summarise
 from ..gansketching_core.checkpoints.load import load_customised, load_model
 from ..gansketching_core.datasets import IMAGE_ENDINGS
 from ..gansketching_core.networks.stylegan2 import GanModel
@@ -26,8 +28,6 @@ RESERVED = (RUNS, LATENTS, DIRECTIONS)
 host.register_models("stylegan", MODEL_FILES)
 host.register_models("photosketch", MODEL_FILES)
 host.register_models("ganspace", {".npz", ".safetensors"})
-
-_descriptions: dict[str, dict[str, str]] = {}
 
 
 def results_folder() -> Path:
@@ -55,7 +55,7 @@ def sketchers() -> dict[str, Path]:
 
 
 def drawings() -> dict[str, Path]:
-    """Folders that contain pictures, by listed name: those of ComfyUI's input, then the bundled samples."""
+    """Folders with pictures by listed name: those of ComfyUI's input folder, then the bundled samples."""
     return _picture_folders(host.folder("input")) | _tagged(_picture_folders(ROOT / "samples" / "sketches"), "bundled")
 
 
@@ -87,8 +87,24 @@ def _tagged(files: dict[str, Path], tag: str) -> dict[str, Path]:
 
 def _picture_folders(root: Path) -> dict[str, Path]:
     pictures = host.files_below(root, IMAGE_ENDINGS)
-    names = sorted({str(Path(name).parent.as_posix()) for name in pictures} - {"."})
+    names = sorted({Path(name).parent.as_posix() for name in pictures} - {"."})
     return {name: root / name for name in names}
+
+
+# ----------------------------------------------------------------------------------------------------------- widgets
+
+
+def choice(names: Iterable[str], tooltip: str) -> tuple[list[str], dict[str, str]]:
+    """A list widget. Its default is the first model that comes with the pack, else the first name."""
+    names = list(names)
+    first = next((name for name in names if name.endswith(".safetensors [bundled]")), names[0] if names else "")
+    return names, {"default": first, "tooltip": tooltip}
+
+
+def name_widget(default: str) -> tuple[str, dict[str, str]]:
+    """The name of a new file; see new_result."""
+    tooltip = "File name; a number is added so that no file is replaced. A / makes a subfolder."
+    return "STRING", {"default": default, "tooltip": tooltip}
 
 
 def pick(files: dict[str, Path], name: str) -> Path:
@@ -102,23 +118,34 @@ def pick(files: dict[str, Path], name: str) -> Path:
 def listed(
     files: dict[str, Path], name: str | None, remedy: str, problem: Callable[[Path], str] = lambda path: ""
 ) -> bool | str:
-    """For VALIDATE_INPUTS: True, or what to do about a name that is not listed, or the problem with its file. None: the
-    name comes by a link."""
+    """For VALIDATE_INPUTS: True, or a sentence about what is wrong with a name or its file.
+
+    Args:
+        files: the list.
+        name: None if it is linked and so not known yet.
+        remedy: what to do about a name that is not in the list.
+        problem: what is wrong with a file, "" if nothing is.
+    """
     if name is None:
         return True
-    return problem(files[name]) or True if name in files else f'"{name}" was not found. {remedy}'
+    if name not in files:
+        return f'"{name}" does not exist. {remedy}'
+    return problem(files[name]) or True
 
 
 def version(files: dict[str, Path], name: str | None) -> str:
-    """For IS_CHANGED: the fingerprint of what is listed as `name`; "" where the name comes by a link."""
+    """For IS_CHANGED: the fingerprint of what is listed as `name`; "" if the name is linked and so not known yet."""
     return fingerprint(files[name]) if name in files else ""
 
 
 def fingerprint(path: Path) -> str:
-    """Changes when a file, or any file in a folder, changes."""
-    files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
-    stats = [(str(file.relative_to(path)), file.stat()) for file in files]
-    return hashlib.sha256(repr([(n, s.st_size, s.st_mtime_ns) for n, s in stats]).encode()).hexdigest()
+    """A hash (hex) that changes when the file, or any file in the folder, changes."""
+    files = sorted(path.rglob("*")) if path.is_dir() else [path]
+    digest = hashlib.sha256()
+    for file in filter(Path.is_file, files):
+        stat = file.stat()
+        digest.update(f"{file.relative_to(path)} {stat.st_size} {stat.st_mtime_ns}\n".encode())
+    return digest.hexdigest()
 
 
 # ----------------------------------------------------------------------------------------------------------- loading
@@ -127,9 +154,9 @@ def fingerprint(path: Path) -> str:
 def load_generator(path: Path) -> GanModel:
     """A model from its file; a customised one together with the base it was made from, searched among those listed."""
     if path.suffix.lower() == ".safetensors":
-        about = _described(path)
-        if about["kind"] == "customised model":
-            return load_customised(path, load_model(_find_base(path, about)))
+        summary = summarise(path)
+        if summary.kind == "customised":
+            return load_customised(path, load_model(_base_of(path, summary)))
     return load_model(path)
 
 
@@ -138,57 +165,57 @@ def file_problem(path: Path) -> str:
     when only reading a pickle, which takes long, could tell."""
     if path.suffix.lower() != ".safetensors":
         return ""
-    about = _described(path)
-    if about["kind"] != "customised model":
-        return about.get("problem", "")
+    summary = summarise(path)
+    if summary.kind != "customised":
+        return summary.problem
     others = [other for other in generators().values() if other != path]
     if any(other.suffix.lower() != ".safetensors" for other in others):
         return ""
     try:
-        _find_base(path, about)
+        _base_of(path, summary)
     except ValueError as error:
         return str(error)
     return ""
 
 
-def _find_base(delta: Path, about: dict[str, str]) -> Path:
-    """The listed model whose weights have the hash that a customised model names. Its namesakes are tried first."""
-    candidates = [path for path in generators().values() if path != delta]
-    for path in sorted(candidates, key=lambda path: path.stem != about["base"]):
-        if _described(path).get("hash") == about["base hash"]:
-            return path
-    raise ValueError(
-        f'{delta.name} was customised from the model "{about["base"]}" (hash {about["base hash"][:12]}), which is not '
-        "among the listed models. Put that model into models/stylegan and run again."
-    )
-
-
-def _described(path: Path) -> dict[str, str]:
-    """checkpoints.describe, remembered while the file stays the same."""
-    key = f"{path}:{fingerprint(path)}"
-    if key not in _descriptions:
-        _descriptions[key] = describe(path)
-    return _descriptions[key]
+def _base_of(customised: Path, summary: FileSummary) -> Path:
+    """The listed model that a customised one was made from."""
+    base = find_base(summary, [path for path in generators().values() if path != customised])
+    if base is None:
+        raise ValueError(
+            f'{customised.name} was customised from the model "{summary.base_name}" (hash {summary.base_hash[:12]}), '
+            "which is not among the listed models. Put that model into models/stylegan and run again."
+        )
+    return base
 
 
 # ------------------------------------------------------------------------------------------------------------ saving
 
 
 def new_result(name: str, kind: str = "") -> Path:
-    """A file in output/gansketching that does not exist yet: name_00001.safetensors ... `kind`: LATENTS or DIRECTIONS,
-    for their own folder; "" for a model.
+    """A file in output/gansketching that does not exist yet: name_00001.safetensors, name_00002.safetensors ...
 
-    name: may have folders. Characters that some file system refuses become "_", and no name leads out of the folder.
+    Args:
+        name: may have folders. Characters that some file system refuses become "_"; no name leads out of the folder.
+        kind: LATENTS or DIRECTIONS for their own folder, "" for a model.
     """
     parts = [_plain(part) for part in re.split(r"[/\\]", name)]
-    parts = [part for part in parts if part] or [kind or "customised"]
+    *folders, stem = [part for part in parts if part] or [kind or "customised"]
     if not kind:
-        parts[:-1] = [f"{part}_" if part.lower() in RESERVED else part for part in parts[:-1]]
-    folder = (results_folder() / kind).joinpath(*parts[:-1])
-    taken = re.compile(rf"{re.escape(parts[-1])}_(\d+)\.safetensors", re.IGNORECASE)
-    files: Iterable[Path] = folder.iterdir() if folder.is_dir() else ()
-    count = max((int(found[1]) for file in files if (found := taken.fullmatch(file.name))), default=0)
-    return folder / f"{parts[-1]}_{count + 1:05}.safetensors"
+        folders = [f"{part}_" if part.lower() in RESERVED else part for part in folders]
+    folder = (results_folder() / kind).joinpath(*folders)
+    numbered = re.compile(rf"{re.escape(stem)}_(\d+)\.safetensors", re.IGNORECASE)
+    names = os.listdir(folder) if folder.is_dir() else []
+    matches = filter(None, map(numbered.fullmatch, names))
+    number = 1 + max((int(match[1]) for match in matches), default=0)
+    return folder / f"{stem}_{number:05}.safetensors"
+
+
+def saved(path: Path, contents: str) -> dict:
+    """What a node that has saved `contents` returns: a line of text for the editor. The line is logged, too."""
+    text = f"Saved {path.relative_to(results_folder())}, {contents}."
+    logging.getLogger(__name__).info(text)
+    return {"ui": {"text": [text]}}
 
 
 def _plain(part: str) -> str:

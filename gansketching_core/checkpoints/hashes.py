@@ -11,15 +11,16 @@ from torch import Tensor
 from ..networks.stylegan2 import GanModel
 
 
-def tensors_hash(weights: Mapping[str, Tensor]) -> str:
+def weights_hash(model: GanModel) -> str:
+    """SHA-256 (hex) of the generator's tensors as float32. The same for every file format."""
+    return tensors_hash(model.generator.state_dict())
+
+
+def tensors_hash(tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 (hex) of tensors, ordered by name: each name, a zero byte, its values as little-endian float32."""
     digest = hashlib.sha256()
-    for name in sorted(weights):
-        values = weights[name].detach().to("cpu", torch.float32).contiguous().numpy()
+    for name in sorted(tensors):
+        values = tensors[name].detach().to("cpu", torch.float32).contiguous().numpy()
         digest.update(name.encode() + b"\0")
         digest.update(values.astype("<f4", copy=False).reshape(-1))
     return digest.hexdigest()
-
-
-def weights_hash(model: GanModel) -> str:
-    """SHA-256 (hex) of the generator's tensors as float32, names sorted. The same for every file format."""
-    return tensors_hash(model.generator.state_dict())

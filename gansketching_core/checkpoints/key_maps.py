@@ -1,54 +1,51 @@
-"""Names of foreign StyleGAN2 weights, mapped to this package's.
+"""The tensor names of rosinality's and NVIDIA's StyleGAN2, mapped to this package's.
 
-Each function takes a network as it was found in a file and gives Weights: tensors under our names and the fields of
-GanConfig that they and their attributes determine. A tensor that is missing or has no place here is an error. Shapes
-are compared later, when the network is built.
+Each function takes a network as it is stored in a file and returns Weights: tensors under this package's names, and the
+fields of GanConfig that the tensors and the network's attributes determine. Missing and unknown tensors are errors.
+Shapes are compared later, when the network is built.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
+from einops import rearrange
 from torch import Tensor
 
+from .errors import UnsupportedError
 from .safe_pickle import Record
+from .tensors import compare_names
 
 
 @dataclass
 class Weights:
-    """tensors: by this package's names; fields: of GanConfig; w_mean [w_dim], where the file has it."""
+    """tensors: by this package's names; fields: of GanConfig; w_mean [w_dim], if the file has it."""
 
     tensors: dict[str, Tensor]
     fields: dict[str, object] = field(default_factory=dict)
     w_mean: Tensor | None = None
 
 
-class UnsupportedError(ValueError):
-    """A network in good order, of an architecture this package does not have."""
-
-
-def compare_names(expected: Iterable[str], found: Iterable[str], what: str) -> None:
-    """ValueError unless both sets of tensor names are equal."""
-    expected, found = set(expected), set(found)
-    for names, problem in ((expected - found, "lacks"), (found - expected, "has no place for")):
-        if names:
-            some = ", ".join(sorted(names)[:4]) + (", ..." if len(names) > 4 else "")
-            raise ValueError(f"{what} {problem} {len(names)} tensors ({some}); the file is damaged or of another kind")
-
-
 def _rename(
     state: Mapping[str, Tensor], names: Mapping[str, str], what: str, ignored: Callable[[str], bool]
 ) -> dict[str, Tensor]:
-    """names: ours -> theirs. Axes of length 1 that other implementations put around a value are dropped."""
+    """`state` under our names, without the axes of length 1 that other implementations put around a value.
+
+    Args:
+        names: our names -> theirs.
+        what: the subject of error messages.
+        ignored: tells by a name whether the tensor is left out.
+    """
     compare_names(names.values(), [name for name in state if not ignored(name)], what)
-    return {ours: _strip(ours.rsplit(".", 1)[-1], state[theirs]) for ours, theirs in names.items()}
+    return {ours: _without_outer_axes(ours, state[theirs]) for ours, theirs in names.items()}
 
 
-def _strip(leaf: str, value: Tensor) -> Tensor:
+def _without_outer_axes(name: str, value: Tensor) -> Tensor:
+    leaf = name.rsplit(".", 1)[-1]
     if leaf in ("bias", "w_shift"):
         return value.reshape(-1)
     if leaf == "noise_strength" and value.numel() == 1:
@@ -60,7 +57,7 @@ def _strip(leaf: str, value: Tensor) -> Tensor:
 
 
 def _get(state: Mapping[str, Tensor], name: str, axes: int, what: str) -> Tensor:
-    """A tensor whose shape tells something about the network."""
+    """A tensor with a number of axes, whose shape determines a field of GanConfig."""
     if name not in state:
         raise ValueError(f"{what} lacks the tensor {name}; the file is damaged or of another kind")
     if state[name].ndim != axes:
@@ -71,20 +68,21 @@ def _get(state: Mapping[str, Tensor], name: str, axes: int, what: str) -> Tensor
 def _largest(pattern: str, names: Iterable[str]) -> int:
     """The largest number that the group of `pattern` matches at the start of a name; -1 without a match."""
     names = list(names)
-    number = max((int(found[1]) for name in names if (found := re.match(pattern, name))), default=-1)
-    if number > max(len(names), 1024):
-        raise ValueError(f"the file counts to {number} with {len(names)} tensors; it is damaged")
-    return number
+    matches = [re.match(pattern, name) for name in names]
+    largest = max((int(match[1]) for match in matches if match), default=-1)
+    if largest > max(len(names), 1024):
+        raise ValueError(f"the file counts to {largest} with {len(names)} tensors; it is damaged")
+    return largest
 
 
 def _check_filter(state: Mapping[str, Tensor], suffix: str, gain: float) -> None:
-    """The low-pass filter is part of this package's layers: others would give other images."""
+    """Raise UnsupportedError for a low-pass filter other than that of this package's layers."""
     taps = torch.tensor([1.0, 3.0, 3.0, 1.0])
-    wanted = torch.outer(taps, taps) * (gain / 64)
+    expected = torch.outer(taps, taps) * (gain / 64)
     for name, value in state.items():
-        if name.endswith(suffix) and (
-            value.shape != (4, 4) or (value.cpu().float() - wanted).abs().max() > 1e-3 * gain
-        ):
+        if not name.endswith(suffix):
+            continue
+        if value.shape != (4, 4) or (value.cpu().float() - expected).abs().max() > 1e-3 * gain:
             raise UnsupportedError(f"{name} is another low-pass filter than StyleGAN2's [1, 3, 3, 1]")
 
 
@@ -92,7 +90,7 @@ def _check_filter(state: Mapping[str, Tensor], suffix: str, gain: float) -> None
 
 
 def state_dict_kind(names: Iterable[str]) -> str:
-    """ "generator", "discriminator" or "photosketch" for the state dicts that can be loaded; else what the file is."""
+    """Which network a state dict is of: "generator", "discriminator", "photosketch", or words for people."""
     names = set(names)
     if names & {"style.1.weight", "to_rgb1.bias", "input.input"}:
         return "generator"
@@ -100,9 +98,9 @@ def state_dict_kind(names: Iterable[str]) -> str:
         return "discriminator"
     if "model.1.weight" in names and any(".conv_block." in name for name in names):
         return "photosketch"
-    for pattern, what in _OTHER_NETWORKS.items():
+    for pattern, kind in _OTHER_NETWORKS.items():
         if any(re.search(pattern, name) for name in names):
-            return what
+            return kind
     return f"an unknown network ({len(names)} entries such as {', '.join(sorted(names)[:3])})"
 
 
@@ -118,6 +116,12 @@ _OTHER_NETWORKS = {
 }
 
 
+def photosketch_size(shapes: Mapping[str, Sequence[int]]) -> tuple[int, int]:
+    """Width and number of residual blocks of a PhotoSketch network, from the shapes of its tensors."""
+    blocks = {name.split(".")[1] for name in shapes if ".conv_block." in name}
+    return shapes["model.1.weight"][0], len(blocks)
+
+
 def rosinality_generator(state: Mapping[str, Tensor]) -> Weights:
     """The state dict of a Generator of rosinality's or GANSketching's."""
     what = "the generator"
@@ -129,13 +133,15 @@ def rosinality_generator(state: Mapping[str, Tensor]) -> Weights:
     if f"style.{depth + 1}.w_shift" in state:
         names["mapping.w_shift"] = f"style.{depth + 1}.w_shift"
     for k in range(2 * blocks - 1):
-        names |= _rosinality_convolution(f"synthesis.layers.{k}", f"convs.{k - 1}" if k else "conv1")
-        names[f"synthesis.layers.{k}.noise_strength"] = f"{f'convs.{k - 1}' if k else 'conv1'}.noise.weight"
-        names[f"synthesis.layers.{k}.bias"] = f"{f'convs.{k - 1}' if k else 'conv1'}.activate.bias"
-        names[f"synthesis.layers.{k}.noise_const"] = f"noises.noise_{k}"
+        ours, theirs = f"synthesis.layers.{k}", f"convs.{k - 1}" if k else "conv1"
+        names |= _rosinality_convolution(ours, theirs)
+        names[f"{ours}.noise_strength"] = f"{theirs}.noise.weight"
+        names[f"{ours}.bias"] = f"{theirs}.activate.bias"
+        names[f"{ours}.noise_const"] = f"noises.noise_{k}"
     for k in range(blocks):
-        names |= _rosinality_convolution(f"synthesis.to_rgb.{k}", f"to_rgbs.{k - 1}" if k else "to_rgb1")
-        names[f"synthesis.to_rgb.{k}.bias"] = f"{f'to_rgbs.{k - 1}' if k else 'to_rgb1'}.bias"
+        ours, theirs = f"synthesis.to_rgb.{k}", f"to_rgbs.{k - 1}" if k else "to_rgb1"
+        names |= _rosinality_convolution(ours, theirs)
+        names[f"{ours}.bias"] = f"{theirs}.bias"
     _check_filter(state, ".kernel", 4)
     w_dim, z_dim = _get(state, "style.1.weight", 2, what).shape
     weights = [_get(state, f"convs.{2 * k}.conv.weight", 5, what) for k in range(blocks - 1)]
@@ -157,7 +163,7 @@ def _rosinality_convolution(ours: str, theirs: str) -> dict[str, str]:
 
 
 def _noises(blocks: int) -> dict[str, Tensor]:
-    """Constant noise for the earliest files, which have none; the same for every load."""
+    """Constant noise for the earliest files, which have none; the same every time."""
     rng = torch.Generator().manual_seed(0)
     sizes = [2 ** ((k + 5) // 2) for k in range(2 * min(blocks, 9) - 1)]
     return {f"noises.noise_{k}": torch.randn(1, 1, size, size, generator=rng) for k, size in enumerate(sizes)}
@@ -208,15 +214,15 @@ def nvidia_generator(network: Record) -> Weights:
         raise ValueError(f'this is a network of class "{network.class_name}", not a StyleGAN2 generator')
     resolution = _largest(r"synthesis\.b(\d+)\.", state)
     block = network.module(f"synthesis.b{resolution}")
-    _demand("architecture", block.state.get("architecture", "skip"), "skip")
+    _require("architecture", block.state.get("architecture", "skip"), "skip")
     layer, first = block.module("conv1"), network.module("mapping.fc0")
-    _demand("noise", layer.state.get("use_noise", True), True)
+    _require("noise", layer.state.get("use_noise", True), True)
     for module in (layer, first):
-        _demand("activation", module.state.get("activation", "lrelu"), "lrelu")
+        _require("activation", module.state.get("activation", "lrelu"), "lrelu")
     return _nvidia_generator(state, resolution, layer.state.get("conv_clamp"), float(first.state["bias_gain"]))
 
 
-def _demand(what: str, value: object, wanted: object) -> None:
+def _require(what: str, value: object, wanted: object) -> None:
     if value != wanted:
         raise UnsupportedError(f"its {what} is {value!r}; StyleGAN2 networks with {wanted!r} only can be used")
 
@@ -243,7 +249,7 @@ def _nvidia_generator(state: Mapping[str, Tensor], resolution: int, clamp: float
     tensors = _rename(state, names, what, lambda name: name.endswith((".resample_filter", "mapping.w_avg")))
     w_dim = _get(state, f"mapping.fc{depth - 1}.weight", 2, what).shape[0]
     tensors["mapping.w_shift"] = torch.zeros(w_dim)
-    _demand("number of colour channels", len(tensors["synthesis.to_rgb.0.bias"]), 3)
+    _require("number of colour channels", len(tensors["synthesis.to_rgb.0.bias"]), 3)
     weights = [_get(tensors, f"synthesis.layers.{2 * k}.weight", 4, what) for k in range(len(sizes))]
     fields = {
         "resolution": resolution,
@@ -259,23 +265,23 @@ def _nvidia_generator(state: Mapping[str, Tensor], resolution: int, clamp: float
 
 
 def nvidia_discriminator(network: Record) -> Weights:
-    """A pickled Discriminator of the same repositories. UnsupportedError for architectures without a twin here."""
+    """A pickled Discriminator of the same repositories. UnsupportedError for other architectures than ours."""
     state = network.tensors()
     resolution = _largest(r"b(\d+)\.", state)
     block, last = network.module(f"b{resolution}"), network.module("b4")
     if block is None or last is None:
         raise ValueError(f'"{network.class_name}" is no StyleGAN2 discriminator')
     statistics = last.module("mbstd")
-    _demand("number of batch statistics", statistics.state.get("num_channels") if statistics else 0, 1)
+    _require("number of batch statistics", statistics.state.get("num_channels") if statistics else 0, 1)
     architecture = block.state.get("architecture", "resnet")
-    _demand("architecture", architecture, "orig" if architecture == "orig" else "resnet")
-    _demand("activation", block.module("conv0").state.get("activation", "lrelu"), "lrelu")
+    _require("architecture", architecture, "orig" if architecture == "orig" else "resnet")
+    _require("activation", block.module("conv0").state.get("activation", "lrelu"), "lrelu")
     fields = {
         "conv_clamp": block.module("conv0").state.get("conv_clamp"),
         "stddev_group": statistics.state.get("group_size") or 4096,
     }
     if first := network.module("mapping.fc0"):
-        _demand("learning rate multiplier", first.state.get("bias_gain"), 0.01)
+        _require("learning rate multiplier", first.state.get("bias_gain"), 0.01)
     return _nvidia_discriminator(state, resolution, architecture == "resnet", fields)
 
 
@@ -327,50 +333,46 @@ _TENSORFLOW_NAMES = (  # theirs -> NVIDIA's PyTorch name; {r} stands for a resol
     (r"(\d+)x\d+/Conv1_down", r"b\1.conv1"),
     (r"(\d+)x\d+/Skip", r"b\1.skip"),
 )
-_TENSORFLOW_SETTINGS = {  # settings that change the network, and the values this package has
+_TENSORFLOW_SETTINGS = {  # settings that change generator and discriminator alike, with this package's values
     "num_channels": 3,
-    "architecture": None,  # generator and discriminator differ
     "nonlinearity": "lrelu",
     "mapping_nonlinearity": "lrelu",
     "resample_kernel": [1, 3, 3, 1],
     "use_noise": True,
     "normalize_latents": True,
     "mbstd_num_features": 1,
-    "fused_modconv": None,
 }
 
 
 def _tensorflow(network: Record) -> tuple[dict[str, Tensor], dict, int]:
-    """(state under NVIDIA's PyTorch names, static_kwargs, resolution) of a network of config-e or config-f."""
+    """State under NVIDIA's PyTorch names, static_kwargs and resolution of a network of config-e or config-f."""
     if network.state.get("version", 0) < 4:
         raise ValueError("this is a StyleGAN (version 1) network or older; choose a StyleGAN2 model, config-e or -f")
     settings = dict(network.state.get("static_kwargs", {}))
     for name, wanted in _TENSORFLOW_SETTINGS.items():
-        if settings.get(name) is not None and wanted is not None:
-            value = settings[name]
-            _demand(name, list(value) if isinstance(value, tuple) else value, wanted)
+        value = settings.get(name)
+        if value is not None:
+            _require(name, list(value) if isinstance(value, tuple) else value, wanted)
     arrays = network.arrays()
     if any(name.endswith("_lod0/weight") for name in arrays):
         raise UnsupportedError("this is a progressively grown network (config-a to -d); choose config-e or -f")
-    state = {}
-    for name, array in arrays.items():
-        if name != "lod":
-            state |= dict([_tensorflow_tensor(name, array)])
+    state = dict(_tensorflow_tensor(name, array) for name, array in arrays.items() if name != "lod")
     return state, settings, _largest(r"(?:synthesis/)?(\d+)x\d+/", arrays)
 
 
 def _tensorflow_tensor(name: str, array: np.ndarray) -> tuple[str, Tensor]:
     """TensorFlow keeps dense weights as [I, O] and convolutions as [kh, kw, I, O], those that upsample mirrored."""
-    if found := re.fullmatch(r"synthesis/noise(\d+)", name):
-        number = int(found[1])
+    if noise := re.fullmatch(r"synthesis/noise(\d+)", name):
+        number = int(noise[1])
         name = f"synthesis.b{2 ** ((min(number, 99) + 5) // 2)}.conv{0 if number % 2 else 1}.noise_const"
         return name, torch.from_numpy(np.array(array, np.float32))
     path, _, leaf = name.rpartition("/")
     if leaf in ("const", "dlatent_avg"):
         path, leaf = name, ""
+    if leaf == "weight" and path.endswith("/Conv0_up"):
+        array = array[::-1, ::-1]
     if leaf in ("weight", "mod_weight"):
-        array = array[::-1, ::-1] if path.endswith("/Conv0_up") and leaf == "weight" else array
-        array = array.transpose(3, 2, 0, 1) if array.ndim == 4 else array.transpose()
+        array = rearrange(array, "h w i o -> o i h w" if array.ndim == 4 else "i o -> o i")
     if leaf == "mod_bias":
         array = array + 1
     for pattern, replacement in _TENSORFLOW_NAMES:
@@ -388,7 +390,7 @@ def tensorflow_generator(network: Record) -> Weights:
         raise UnsupportedError("this is a class-conditional model of the first TensorFlow StyleGAN2; use another model")
     if "synthesis.b4.const" not in state:
         raise ValueError("this is not a StyleGAN2 generator (config-e or config-f)")
-    _demand("architecture", settings.get("architecture") or "skip", "skip")
+    _require("architecture", settings.get("architecture") or "skip", "skip")
     lr_mul = settings.get("mapping_lrmul")
     return _nvidia_generator(state, resolution, settings.get("conv_clamp"), 0.01 if lr_mul is None else lr_mul)
 
@@ -396,8 +398,8 @@ def tensorflow_generator(network: Record) -> Weights:
 def tensorflow_discriminator(network: Record) -> Weights:
     """D of the same files; UnsupportedError for class-conditional ones."""
     state, settings, resolution = _tensorflow(network)
-    _demand("number of classes", settings.get("label_size") or 0, 0)
+    _require("number of classes", settings.get("label_size") or 0, 0)
     architecture = settings.get("architecture") or "resnet"
-    _demand("architecture", architecture, "orig" if architecture == "orig" else "resnet")
+    _require("architecture", architecture, "orig" if architecture == "orig" else "resnet")
     fields = {"conv_clamp": settings.get("conv_clamp"), "stddev_group": settings.get("mbstd_group_size") or 4}
     return _nvidia_discriminator(state, resolution, architecture == "resnet", fields)

@@ -1,8 +1,9 @@
 """Loading model files of every supported format.
 
-Read are this package's `.safetensors`, GANSketching's `netG.pth` and `netD.pth`, rosinality's `.pt`, and NVIDIA's
-`.pkl` of PyTorch and TensorFlow. No code from a file is ever run, and memory is taken only for what a file really
-holds: networks are built without storage, their shapes compared with the file's, and the file's tensors put in place.
+The formats are this package's `.safetensors`, GANSketching's `netG.pth` and `netD.pth`, rosinality's `.pt`, and
+NVIDIA's `.pkl` of PyTorch and TensorFlow. No code from a file is ever run, and memory is taken only for what a file
+really holds: networks are built without storage, their shapes are compared with the file's, and then the file's
+tensors are assigned.
 """
 
 from __future__ import annotations
@@ -10,91 +11,96 @@ from __future__ import annotations
 import copy
 import json
 import logging
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 import torch
-from pydantic import ValidationError
 from torch import Tensor, nn
 
 from ..networks.photosketch import PhotoSketch
 from ..networks.stylegan2 import Discriminator, GanConfig, GanModel, Generator
+from .errors import WrongKindError, existing_file, name_in_errors
 from .hashes import weights_hash
-from .key_maps import Weights, compare_names, state_dict_kind
-from .native import FORMAT, cast, check_own, other_metadata, part, read_safetensors
+from .key_maps import Weights, photosketch_size, state_dict_kind
+from .native import check_kind, is_native, read_safetensors, user_metadata
 from .safe_pickle import container
-from .third_party import Networks, WrongKindError, read_networks, read_photosketch
+from .tensors import compare_names, finite_copies, without_prefix
+from .third_party import Networks, read_networks, read_photosketch
 
 logger = logging.getLogger(__name__)
 
-
-@contextmanager
-def naming_file(path: Path) -> Iterator[None]:
-    """Errors about a file's content begin with its name."""
-    try:
-        yield
-    except ValidationError as error:
-        reasons = "; ".join(
-            " ".join([*map(str, e["loc"]), e["msg"].removeprefix("Value error, ")]) for e in error.errors()
-        )
-        raise ValueError(f"{path.name}: networks of this shape are not supported: {reasons}") from None
-    except ValueError as error:
-        raise ValueError(f"{path.name}: {error}") from error
-    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError) as error:
-        raise ValueError(f"{path.name}: the file is damaged: {type(error).__name__}: {error}") from error
-
-
-def _fill(build: Callable[[], nn.Module], weights: Mapping[str, Tensor], what: str) -> nn.Module:
-    """The network around `weights`, which must match it exactly: eval mode, float32, frozen.
-
-    It is built without storage, so that a file whose shapes do not fit costs no memory.
-    """
-    with torch.device("meta"):
-        net = build()
-    expected = net.state_dict()
-    compare_names(expected, weights, what)
-    for name, value in expected.items():
-        if value.shape != weights[name].shape:
-            shapes = f"shape {tuple(weights[name].shape)} where {tuple(value.shape)} is expected"
-            raise ValueError(f"{what}: {name} has {shapes}; the file is damaged or of another architecture")
-        if value.is_floating_point() and not weights[name].is_floating_point():
-            raise ValueError(f"{what}: {name} holds {weights[name].dtype} instead of floating point numbers")
-    net.load_state_dict(cast({name: weights[name] for name in expected}, torch.float32), assign=True)
-    return net.eval().requires_grad_(False)
-
-
-def _w_mean(value: Tensor | None, generator: Generator) -> Tensor:
-    if value is None:
-        return generator.mean_w()
-    if value.numel() != generator.config.w_dim:
-        raise ValueError(f"the mean of w has {value.numel()} values instead of {generator.config.w_dim}")
-    return cast({"w_mean": value.reshape(-1)}, torch.float32)["w_mean"]
+Network = TypeVar("Network", bound=nn.Module)
 
 
 def load_model(path: str | Path) -> GanModel:
     """A whole generator from any supported file: eval mode, float32, no gradients, on the CPU.
 
-    base_hash becomes the hash of its weights. Raises ValueError, which says what the file is, for anything else.
+    Its base_hash is the hash of its weights. Raises ValueError, which says what the file is, for anything else.
     """
-    path = existing(path)
-    with naming_file(path):
+    path = existing_file(path)
+    with name_in_errors(path):
         if container(path) != "safetensors":
             model = _assemble(read_networks(path), _name(path))
         else:
             tensors, metadata = read_safetensors(path)
-            if metadata.get("format") == FORMAT:
-                model = _own_model(tensors, metadata, path)
+            if is_native(metadata):
+                model = _native_model(tensors, metadata, _name(path))
             else:
                 model = _assemble(read_networks(path, tensors), _name(path))
-    if note := model.metadata.get("discriminator", ""):
+    if note := model.metadata.get("discriminator"):
         logger.info("%s: discriminator %s", path.name, note)
     return model
 
 
-def _own_model(tensors: dict[str, Tensor], metadata: dict[str, str], path: Path) -> GanModel:
-    check_own(metadata, "model")
-    generator, discriminator = part(tensors, "generator."), part(tensors, "discriminator.")
+def load_customised(path: str | Path, base: GanModel) -> GanModel:
+    """A copy of `base`, on its device, with the changes that save_customised wrote.
+
+    Raises ValueError unless `base` is the model that the customised one was made from.
+    """
+    path = existing_file(path)
+    with name_in_errors(path):
+        if container(path) != "safetensors":
+            raise ValueError("customised models are .safetensors files; load this one as a model")
+        tensors, metadata = read_safetensors(path)
+        if not is_native(metadata):
+            raise WrongKindError(state_dict_kind(tensors), "customised")
+        check_kind(metadata, "customised")
+        _check_base(metadata, base)
+        weights = base.generator.state_dict()
+        changes = without_prefix(tensors, "generator.")
+        prefix = "mapping." if metadata.get("trainable") == "mapping" else "mapping.w_shift"
+        compare_names([name for name in weights if name.startswith(prefix)], changes, "the customised model")
+        generator = _fill(lambda: Generator(base.config), weights | changes, "the customised model")
+        w_mean = _w_mean(tensors.get("w_mean"), generator)
+    device = base.w_mean.device
+    return GanModel(
+        generator.to(device),
+        base.discriminator and copy.deepcopy(base.discriminator).to(device),
+        base.config,
+        w_mean.to(device),
+        metadata.get("name") or path.stem,
+        metadata["base_hash"],
+        user_metadata(metadata),
+    )
+
+
+def load_photosketch(path: str | Path) -> PhotoSketch:
+    """A photo-to-sketch network, ours or the authors' state dict; width and depth are read from the file."""
+    path = existing_file(path)
+    with name_in_errors(path):
+        tensors = None
+        if container(path) == "safetensors":
+            tensors, metadata = read_safetensors(path)
+            if is_native(metadata):
+                check_kind(metadata, "photosketch")
+        return _photosketch(read_photosketch(path, tensors))
+
+
+def _native_model(tensors: dict[str, Tensor], metadata: dict[str, str], name: str) -> GanModel:
+    check_kind(metadata, "model")
+    generator = without_prefix(tensors, "generator.")
+    discriminator = without_prefix(tensors, "discriminator.")
     if len(generator) + len(discriminator) + ("w_mean" in tensors) != len(tensors):
         raise ValueError("it holds tensors that belong to no network; the file is damaged or of another kind")
     networks = Networks(
@@ -102,18 +108,18 @@ def _own_model(tensors: dict[str, Tensor], metadata: dict[str, str], path: Path)
         Weights(discriminator) if discriminator else None,
         json.loads(metadata.get("config", "{}")),
         tensors.get("w_mean"),
-        other_metadata(metadata),
+        user_metadata(metadata),
     )
-    model = _assemble(networks, metadata.get("name", _name(path)))
+    model = _assemble(networks, metadata.get("name", name))
     if metadata.get("weights_hash", model.base_hash) != model.base_hash:
         raise ValueError("the weights do not have the checksum noted in the file; it is damaged, download it again")
     return model
 
 
 def _name(path: Path) -> str:
-    """A name for people; files of one name for all, such as netG.pth, are called after their folder."""
-    usual = path.stem.lower() in ("netg", "g", "g_ema", "model") or path.stem.endswith("_net_G")
-    return path.absolute().parent.name if usual else path.stem
+    """A name for people. Files whose name says nothing, such as netG.pth, are called after their folder."""
+    generic = path.stem.lower() in ("netg", "g", "g_ema", "model") or path.stem.endswith("_net_G")
+    return path.absolute().parent.name if generic else path.stem
 
 
 def _assemble(networks: Networks, name: str) -> GanModel:
@@ -128,50 +134,20 @@ def _assemble(networks: Networks, name: str) -> GanModel:
     return model
 
 
-def load_customised(path: str | Path, base: GanModel) -> GanModel:
-    """A copy of `base`, which must be the model it was made from, with the changes that save_customised wrote."""
-    path = existing(path)
-    with naming_file(path):
-        if container(path) != "safetensors":
-            raise ValueError("customised models are .safetensors files; load this one as a model")
-        tensors, metadata = read_safetensors(path)
-        if metadata.get("format") != FORMAT:
-            raise WrongKindError(state_dict_kind(tensors), "customised")
-        check_own(metadata, "customised")
-        name, trainable, wanted = (metadata.get(key, "") for key in ("name", "trainable", "base_hash"))
-        # A model customised from the same weights will do as well, if its whole mapping network is replaced.
-        if wanted != weights_hash(base) and not (trainable == "mapping" and wanted == base.base_hash):
-            origin = metadata.get("base_name", "another model")
-            raise ValueError(
-                f'"{name}" was made from "{origin}" (weights {wanted[:12]}), not from "{base.name}" (weights '
-                f"{weights_hash(base)[:12]}); load the model it was made from"
-            )
-        weights, changes = base.generator.state_dict(), part(tensors, "generator.")
-        changing = [n for n in weights if n.startswith("mapping." if trainable == "mapping" else "mapping.w_shift")]
-        compare_names(changing, changes, "the customised model")
-        generator = _fill(lambda: Generator(base.config), weights | changes, "the customised model")
-        w_mean = _w_mean(tensors.get("w_mean"), generator)
-        discriminator = copy.deepcopy(base.discriminator)
-        return GanModel(
-            generator, discriminator, base.config, w_mean, name or path.stem, wanted, other_metadata(metadata)
-        )
-
-
-def load_photosketch(path: str | Path) -> PhotoSketch:
-    """A photo-to-sketch network, ours or the authors' state dict; width and depth are read from the file."""
-    path = existing(path)
-    with naming_file(path):
-        if container(path) != "safetensors":
-            return _photosketch(read_photosketch(path))
-        tensors, metadata = read_safetensors(path)
-        if metadata.get("format") == FORMAT:
-            check_own(metadata, "photosketch")
-        return _photosketch(read_photosketch(path, tensors))
+def _check_base(metadata: Mapping[str, str], base: GanModel) -> None:
+    """Raise ValueError unless a customised file with this metadata can be applied to `base`."""
+    wanted, actual = metadata.get("base_hash", ""), weights_hash(base)
+    # Another model customised from the same weights serves as well if its whole mapping network is replaced.
+    if wanted == actual or (metadata.get("trainable") == "mapping" and wanted == base.base_hash):
+        return
+    raise ValueError(
+        f'"{metadata.get("name", "")}" was made from "{metadata.get("base_name", "another model")}" (weights '
+        f'{wanted[:12]}), not from "{base.name}" (weights {actual[:12]}); load the model it was made from'
+    )
 
 
 def _photosketch(tensors: dict[str, Tensor]) -> PhotoSketch:
-    width = len(tensors["model.1.weight"])
-    blocks = len({name.split(".")[1] for name in tensors if ".conv_block." in name})
+    width, blocks = photosketch_size({name: tensor.shape for name, tensor in tensors.items()})
     if not 1 <= width <= 1024 or blocks > 64:
         raise ValueError(f"a PhotoSketch network of width {width} with {blocks} blocks is not supported")
     for name in [name for name in tensors if name.endswith(".running_mean")]:
@@ -179,8 +155,29 @@ def _photosketch(tensors: dict[str, Tensor]) -> PhotoSketch:
     return _fill(lambda: PhotoSketch(width=width, blocks=blocks), tensors, "the PhotoSketch network")
 
 
-def existing(path: str | Path) -> Path:
-    path = Path(path)
-    if not path.is_file():
-        raise ValueError(f"{path} is a folder, not a model file" if path.is_dir() else f"{path} does not exist")
-    return path
+def _fill(build: Callable[[], Network], weights: Mapping[str, Tensor], what: str) -> Network:
+    """The network that `build` makes, with `weights`, which must match it exactly: eval mode, float32, frozen.
+
+    It is built without storage, so that a file whose shapes do not fit costs no memory.
+    """
+    with torch.device("meta"):
+        net = build()
+    expected = net.state_dict()
+    compare_names(expected, weights, what)
+    for name, value in expected.items():
+        if value.shape != weights[name].shape:
+            shapes = f"shape {tuple(weights[name].shape)} where {tuple(value.shape)} is expected"
+            raise ValueError(f"{what}: {name} has {shapes}; the file is damaged or of another architecture")
+        if value.is_floating_point() and not weights[name].is_floating_point():
+            raise ValueError(f"{what}: {name} holds {weights[name].dtype} instead of floating point numbers")
+    net.load_state_dict(finite_copies(weights, torch.float32), assign=True)
+    return net.eval().requires_grad_(False)
+
+
+def _w_mean(value: Tensor | None, generator: Generator) -> Tensor:
+    """w_mean [w_dim] as a file has it, else estimated."""
+    if value is None:
+        return generator.mean_w()
+    if value.numel() != generator.config.w_dim:
+        raise ValueError(f"the mean of w has {value.numel()} values instead of {generator.config.w_dim}")
+    return finite_copies({"w_mean": value.reshape(-1)}, torch.float32)["w_mean"]

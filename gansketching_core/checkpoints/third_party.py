@@ -1,4 +1,4 @@
-"""Networks out of the files of other projects: what a file is, and its weights under this package's names."""
+"""Networks from the files of other projects: what a file holds, and its weights under this package's names."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
+from .errors import UnsupportedError, WrongKindError
 from .key_maps import (
-    UnsupportedError,
     Weights,
     nvidia_discriminator,
     nvidia_generator,
@@ -26,7 +26,10 @@ from .safe_pickle import Record, TensorFlowNetwork, container, load_nvidia, load
 
 @dataclass
 class Networks:
-    """What a foreign file holds. fields: of GanConfig; metadata: where it comes from and what was left out."""
+    """The networks in a file.
+
+    fields: of GanConfig; w_mean [w_dim], if the file has it; metadata: where the file comes from and what was left out.
+    """
 
     generator: Weights
     discriminator: Weights | None
@@ -35,59 +38,46 @@ class Networks:
     metadata: dict[str, str] = field(default_factory=dict)
 
 
-_KINDS = {
-    "model": ("a StyleGAN2 model", "load it as a model"),
-    "generator": ("a StyleGAN2 generator", "load it as a model"),
-    "discriminator": ("a StyleGAN2 discriminator", "choose the generator that belongs to it (netG.pth to netD.pth)"),
-    "customised": ("a customised model, which holds only what changed", "load its base model, then this file on top"),
-    "photosketch": ("a PhotoSketch network, from photo to drawing", "load it as a sketcher"),
-}
-
-
-class WrongKindError(ValueError):
-    """A file in good order that is something else than what was asked for. `kind` says what."""
-
-    def __init__(self, kind: str, wanted: str):
-        self.kind, remedy = _KINDS.get(kind, (kind, "choose another file"))
-        super().__init__(f"this is {self.kind}, not {_KINDS[wanted][0].split(',')[0]}; {remedy}")
-
-
 def read_networks(path: Path, tensors: Mapping[str, Tensor] | None = None) -> Networks:
-    """The generator and, where there is one, the discriminator of a file; `tensors` if they have been read already."""
+    """The generator and the discriminator, if there is one. tensors: the content, if it has been read already."""
     limit = path.stat().st_size
-    if tensors is not None:
-        return _from_state_dict(tensors, path, limit)
-    if container(path) == "nvidia":
+    if tensors is None and container(path) == "nvidia":
         return _from_nvidia(load_nvidia(path), limit)
-    found = load_torch(path)
-    if isinstance(found, dict) and isinstance(found.get("g_ema", found.get("g")), dict):
-        return _from_training(found, limit)
-    return _from_state_dict(_state_dict(found), path, limit)
+    content = load_torch(path) if tensors is None else tensors
+    kind = content_kind(content)
+    if kind == "model":
+        return _from_training(content, limit)
+    if kind != "generator":
+        raise WrongKindError(kind, "model")
+    return _from_state_dict(content, path, limit)
 
 
 def read_photosketch(path: Path, tensors: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
-    """The state dict of a PhotoSketch network."""
-    if tensors is None:
-        if container(path) == "nvidia":
-            raise WrongKindError("model", "photosketch")
-        found = load_torch(path)
-        if isinstance(found, dict) and ("g_ema" in found or "g" in found):
-            raise WrongKindError("model", "photosketch")
-        tensors = _state_dict(found)
-    if (kind := state_dict_kind(tensors)) != "photosketch":
-        raise WrongKindError(kind, "photosketch")
-    return dict(_checked(tensors, path.stat().st_size))
+    """The state dict of a PhotoSketch network. tensors: the content, if it has been read already."""
+    if tensors is None and container(path) == "nvidia":
+        raise WrongKindError("model", "photosketch")
+    content = load_torch(path) if tensors is None else tensors
+    return dict(_state_dict(content, "photosketch", path.stat().st_size))
 
 
-def _state_dict(found: object) -> dict[str, Tensor]:
-    if not isinstance(found, dict) or not found:
-        raise WrongKindError(f"a {type(found).__name__} on its own", "model")
-    kind = state_dict_kind(str(name) for name in found)
-    if kind not in _KINDS:
-        raise WrongKindError(kind, "model")
-    if odd := [name for name, value in found.items() if not isinstance(value, Tensor)]:
-        raise ValueError(f"{odd[0]} is no tensor; the file is damaged or of another kind")
-    return found
+def content_kind(content: object) -> str:
+    """What a PyTorch file holds: "model" for several state dicts, else as state_dict_kind says."""
+    if not isinstance(content, dict) or not content:
+        return f"a {type(content).__name__} on its own"
+    if isinstance(content.get("g_ema", content.get("g")), dict):
+        return "model"
+    return state_dict_kind(str(name) for name in content)
+
+
+def _state_dict(content: object, kind: str, limit: int) -> Mapping[str, Tensor]:
+    """`content`, if it is the state dict of the given kind of network; limit: bytes of the file."""
+    actual = content_kind(content)
+    if actual != kind:
+        raise WrongKindError(actual, kind)
+    for name, value in content.items():
+        if not isinstance(value, Tensor):
+            raise ValueError(f"{name} is no tensor; the file is damaged or of another kind")
+    return _checked(content, limit)
 
 
 def _checked(tensors: Mapping[str, Tensor | np.ndarray], limit: int) -> Mapping[str, Tensor | np.ndarray]:
@@ -98,30 +88,18 @@ def _checked(tensors: Mapping[str, Tensor | np.ndarray], limit: int) -> Mapping[
     return tensors
 
 
-def _from_state_dict(state: Mapping[str, Tensor], path: Path, limit: int) -> Networks:
-    if (kind := state_dict_kind(state)) != "generator":
-        raise WrongKindError(kind, "model")
-    generator = rosinality_generator(_checked(state, limit))
+def _from_state_dict(content: object, path: Path, limit: int) -> Networks:
+    """GANSketching's netG.pth, with the discriminator in the file that belongs to it."""
+    generator = rosinality_generator(_state_dict(content, "generator", limit))
     metadata = {"source": "state dict of GANSketching or rosinality"}
-    beside = next((file for file in _discriminators_beside(path) if file.is_file()), None)
+    beside = next((candidate for candidate in _discriminator_paths(path) if candidate.is_file()), None)
     if beside is None:
         return _join(generator, None, None, metadata)
-    return _join(generator, lambda: _read_beside(beside), None, metadata | {"discriminator": beside.name})
+    metadata["discriminator"] = beside.name
+    return _join(generator, lambda: _read_discriminator(beside), None, metadata)
 
 
-def _read_beside(path: Path) -> Weights:
-    try:
-        state = _state_dict(load_torch(path))
-        if (kind := state_dict_kind(state)) != "discriminator":
-            raise WrongKindError(kind, "discriminator")
-        return rosinality_discriminator(_checked(state, path.stat().st_size))
-    except UnsupportedError:
-        raise
-    except ValueError as error:
-        raise ValueError(f"its discriminator {path.name} can't be used: {error}") from error
-
-
-def _discriminators_beside(path: Path) -> list[Path]:
+def _discriminator_paths(path: Path) -> list[Path]:
     """Where the reference keeps the discriminator of photos: netG.pth, netD.pth; 75000_net_G.pth, ..._D_image.pth."""
     stem, suffix = path.stem, path.suffix
     if stem.endswith("netG"):
@@ -131,59 +109,71 @@ def _discriminators_beside(path: Path) -> list[Path]:
     return []
 
 
-def _from_training(found: Mapping[str, object], limit: int) -> Networks:
+def _read_discriminator(path: Path) -> Weights:
+    try:
+        return rosinality_discriminator(_state_dict(load_torch(path), "discriminator", path.stat().st_size))
+    except UnsupportedError:
+        raise
+    except ValueError as error:
+        raise ValueError(f"its discriminator {path.name} can't be used: {error}") from error
+
+
+def _from_training(content: Mapping[str, object], limit: int) -> Networks:
     """rosinality's .pt, converted or of a training."""
-    generator = rosinality_generator(_checked(_state_dict(found.get("g_ema", found.get("g"))), limit))
-    arguments = found.get("args")
+    generator = rosinality_generator(_state_dict(content.get("g_ema", content.get("g")), "generator", limit))
+    arguments = content.get("args")
     if isinstance(arguments, argparse.Namespace) and hasattr(arguments, "lr_mlp"):
         generator.fields["mapping_lr_mul"] = arguments.lr_mlp
-    discriminator, w_mean = found.get("d"), found.get("latent_avg")
+    w_mean = content.get("latent_avg")
     return _join(
         generator,
-        (lambda: rosinality_discriminator(_checked(_state_dict(discriminator), limit))) if discriminator else None,
+        (lambda: rosinality_discriminator(_state_dict(content["d"], "discriminator", limit)))
+        if content.get("d")
+        else None,
         w_mean if isinstance(w_mean, Tensor) else None,
         {"source": "rosinality's StyleGAN2"},
     )
 
 
-def _from_nvidia(found: object, limit: int) -> Networks:
-    if isinstance(found, tuple) and len(found) == 3 and all(isinstance(net, TensorFlowNetwork) for net in found):
-        for net in found:
-            _checked(net.arrays(), limit)
-        generator = tensorflow_generator(found[2])
+def _from_nvidia(content: object, limit: int) -> Networks:
+    """The pickles of stylegan2 (TensorFlow), stylegan2-ada-pytorch and stylegan3."""
+    if isinstance(content, tuple) and len(content) == 3 and all(isinstance(n, TensorFlowNetwork) for n in content):
+        for network in content:
+            _checked(network.arrays(), limit)
+        _, discriminator, average = content
+        generator = tensorflow_generator(average)
         metadata = {"source": "NVIDIA's StyleGAN2 for TensorFlow"}
-        return _join(generator, lambda: tensorflow_discriminator(found[1]), generator.w_mean, metadata)
-    networks = {"G_ema": found} if isinstance(found, Record) else found
+        return _join(generator, lambda: tensorflow_discriminator(discriminator), generator.w_mean, metadata)
+    networks = {"G_ema": content} if isinstance(content, Record) else content
     if not isinstance(networks, dict) or not isinstance(networks.get("G_ema"), Record):
         raise WrongKindError("a pickle of something other than NVIDIA's networks", "model")
-    for net in (networks["G_ema"], networks.get("D")):
-        if isinstance(net, Record):
-            _checked(net.tensors(), limit)
+    _checked(networks["G_ema"].tensors(), limit)
     generator = nvidia_generator(networks["G_ema"])
+    metadata = {"source": "NVIDIA's StyleGAN2 for PyTorch"}
     discriminator = networks.get("D")
-    return _join(
-        generator,
-        (lambda: nvidia_discriminator(discriminator)) if isinstance(discriminator, Record) else None,
-        generator.w_mean,
-        {"source": "NVIDIA's StyleGAN2 for PyTorch"},
-    )
+    if not isinstance(discriminator, Record):
+        return _join(generator, None, generator.w_mean, metadata)
+    _checked(discriminator.tensors(), limit)
+    return _join(generator, lambda: nvidia_discriminator(discriminator), generator.w_mean, metadata)
 
 
 def _join(
     generator: Weights,
     read_discriminator: Callable[[], Weights] | None,
     w_mean: Tensor | None,
-    metadata: Mapping[str, str],
+    metadata: dict[str, str],
 ) -> Networks:
     """Generator and discriminator with one GanConfig. A discriminator that does not fit it is left out, with a note."""
-    if read_discriminator is None:
-        return Networks(generator, None, generator.fields, w_mean, dict(metadata))
-    try:
-        discriminator = read_discriminator()
-        _compare_fields(generator.fields, discriminator.fields)
-    except UnsupportedError as error:
-        return Networks(generator, None, generator.fields, w_mean, {**metadata, "discriminator": f"left out: {error}"})
-    return Networks(generator, discriminator, generator.fields | discriminator.fields, w_mean, dict(metadata))
+    discriminator, fields = None, generator.fields
+    if read_discriminator is not None:
+        try:
+            discriminator = read_discriminator()
+            _compare_fields(generator.fields, discriminator.fields)
+            fields = generator.fields | discriminator.fields
+        except UnsupportedError as error:
+            discriminator = None
+            metadata["discriminator"] = f"left out: {error}"
+    return Networks(generator, discriminator, fields, w_mean, metadata)
 
 
 def _compare_fields(generator: Mapping[str, object], discriminator: Mapping[str, object]) -> None:

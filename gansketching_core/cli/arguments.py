@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from ..checkpoints.describe import describe
+from ..checkpoints.describe import FileSummary, find_base, summarise
 from ..checkpoints.load import load_customised, load_model, load_photosketch
 from ..datasets import load_images
 from ..latents.sampling import sample_drawings
@@ -38,26 +38,27 @@ def add_device(parser: ArgumentParser) -> None:
 def load_generator(name: str, base: str | None, device: torch.device) -> GanModel:
     """A whole model, or a customised one on its base: `base`, else the bundled model it was made from."""
     path = find_file(name, "weights", ".safetensors")
-    about = describe(path) if path.suffix == ".safetensors" else {}
-    if about.get("kind") != "customised model":
+    summary = summarise(path) if path.suffix == ".safetensors" else None
+    if summary is None or summary.kind != "customised":
         model = load_model(path)
     elif base is not None:
         model = load_customised(path, load_generator(base, None, torch.device("cpu")))
     else:
-        model = load_customised(path, _find_base(path, about))
+        model = load_customised(path, _bundled_base(path, summary))
     discriminator = model.discriminator and model.discriminator.to(device)
     return replace(
         model, generator=model.generator.to(device), discriminator=discriminator, w_mean=model.w_mean.to(device)
     )
 
 
-def _find_base(path: Path, about: dict[str, str]) -> GanModel:
-    for candidate in sorted((pack_root() / "weights").glob("*.safetensors")):
-        if describe(candidate).get("hash") == about["base hash"]:
-            return load_model(candidate)
-    raise ValueError(
-        f'{path} was customised from "{about["base"]}", which is not bundled: give that model\'s file with --base'
-    )
+def _bundled_base(path: Path, summary: FileSummary) -> GanModel:
+    base = find_base(summary, sorted((pack_root() / "weights").glob("*.safetensors")))
+    if base is None:
+        raise ValueError(
+            f'{path} was customised from "{summary.base_name}", which is not bundled: '
+            "give that model's file with --base"
+        )
+    return load_model(base)
 
 
 def load_sketcher(name: str, device: torch.device) -> nn.Module:

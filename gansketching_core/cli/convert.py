@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from ..checkpoints.describe import describe
+from ..checkpoints.describe import kind_of
 from ..checkpoints.load import load_photosketch
 from ..checkpoints.native import save_model, save_photosketch
 from .arguments import load_generator
@@ -27,7 +27,7 @@ def convert(parser: ArgumentParser, argv: list[str]) -> None:
     if args.target.suffix != ".safetensors":
         raise ValueError(f"{args.target}: models are written as .safetensors")
     path = find_file(args.source, "weights", ".safetensors")
-    if describe(path)["kind"] == "PhotoSketch network":
+    if kind_of(path) == "photosketch":
         save_photosketch(load_photosketch(path), args.target, dtype=DTYPES[args.dtype])
     else:
         model = load_generator(args.source, args.base, torch.device("cpu"))

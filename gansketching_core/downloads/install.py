@@ -7,13 +7,13 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
-from ..checkpoints.describe import describe
+from ..checkpoints.describe import kind_of, summarise
 from ..checkpoints.load import load_model, load_photosketch
 from ..checkpoints.native import save_model, save_photosketch
 from .catalogue import Offer
 from .fetch import Report, Rules, check_size, discard, fetch
 
-_FOLDERS = {"model": "stylegan", "PhotoSketch network": "photosketch"}
+_FOLDERS = {"model": "stylegan", "photosketch": "photosketch"}
 MODEL_ENDINGS = {".pth", ".pt", ".pkl"}
 PLACE = ".gansketching"  # of the models folder: downloads under way, apart from what the user keeps there
 
@@ -59,7 +59,7 @@ def install(
 
 
 def _check_free(target: Path, offer: Offer) -> None:
-    if target.exists() and describe(target).get("source") != offer.address:
+    if target.exists() and summarise(target).source != offer.address:
         raise ValueError(f"{target} exists already and did not come from {offer.address}; rename it first")
 
 
@@ -83,7 +83,7 @@ def _unpack(download: Path, offer: Offer, models: Path, about: dict[str, str], p
             raise ValueError(f"{offer.address} is not a readable zip; download it again") from error
         for file in sorted(path for path in place.rglob("*") if path.suffix.lower() in MODEL_ENDINGS):
             poll()
-            folder = _FOLDERS.get(describe(file)["kind"])
+            folder = _FOLDERS.get(kind_of(file))
             if not folder:
                 continue  # a discriminator, or something that is no network
             name = file.stem if file.stem != "netG" else file.parent.name

@@ -179,6 +179,16 @@ def test_customised_models_stack_only_where_that_restores_them(tmp_path, model):
         load_customised(tmp_path / "shift.safetensors", other)
 
 
+def test_customised_models_are_on_the_device_of_their_base(tmp_path, model):
+    """Only w_mean of this base is on another device; the hash is that of its weights, which stay on the CPU."""
+    save_customised(customised(model, mapping=1.0), tmp_path / "a.safetensors")
+    base = replace(model, w_mean=model.w_mean.to("meta"))
+    loaded = load_customised(tmp_path / "a.safetensors", base)
+    tensors = [loaded.w_mean, *loaded.generator.state_dict().values(), *loaded.discriminator.state_dict().values()]
+    assert {tensor.device.type for tensor in tensors} == {"meta"}
+    assert {value.device.type for value in model.discriminator.state_dict().values()} == {"cpu"}
+
+
 def test_wrong_base_is_named(tmp_path, model):
     save_customised(customised(model, mapping=1.0), tmp_path / "a.safetensors")
     other = replace(small_model(seed=5), name="horses")

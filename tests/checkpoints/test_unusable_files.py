@@ -1,4 +1,4 @@
-"""Model files that can't be used are refused with a reason, and every file is described."""
+"""Model files that can't be used are refused with a reason."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from gansketching_core.checkpoints.describe import describe
-from gansketching_core.checkpoints.hashes import weights_hash
 from gansketching_core.checkpoints.load import load_customised, load_model, load_photosketch
 from gansketching_core.checkpoints.native import save_customised, save_model, save_photosketch
 from gansketching_core.networks.photosketch import PhotoSketch
@@ -77,9 +76,9 @@ def break_state(kind: str, model: GanModel) -> object:
 @pytest.mark.parametrize(
     ("kind", "message"),
     [
-        ("missing", r"lacks 1 tensors \(convs.1.conv.modulation.bias\)"),
+        ("missing", r"lacks tensors \(1: convs.1.conv.modulation.bias\)"),
         ("shape told by", r"lacks the tensor convs.2.conv.weight"),
-        ("unexpected", r"has no place for 1 tensors \(style.9.w_shift\)"),
+        ("unexpected", r"has unexpected tensors \(1: style.9.w_shift\)"),
         ("odd shape", r"mapping.layers.1.weight has shape \(16, 15\) where \(16, 16\) is expected"),
         ("gap", "counts to 99999999999"),
         ("integers", "holds torch.int64 instead of floating point"),
@@ -151,20 +150,9 @@ def test_wrong_tensorflow_networks(tmp_path, model):
             load_model(formats.write_tensorflow(tmp_path / "a.pkl", networks))
 
 
-def every_format(folder, model):
-    """A file of each format, by name."""
-    save_model(model, folder / "ours.safetensors")
-    torch.save(formats.rosinality_generator(model), folder / "gansketching.pth")
-    torch.save(formats.rosinality_generator(model), folder / "old.pth", _use_new_zipfile_serialization=False)
-    torch.save(formats.rosinality_training(model), folder / "rosinality.pt")
-    formats.write_nvidia(folder / "nvidia.pkl", formats.nvidia_snapshot(model))
-    formats.write_tensorflow(folder / "tensorflow.pkl", formats.tensorflow_snapshot(model))
-    return sorted(folder.iterdir())
-
-
 @pytest.mark.parametrize("kept", [0, 5, 0.3, 0.9, -1])
 def test_truncated_files(tmp_path, model, kept):
-    for path in every_format(tmp_path, model):
+    for path in formats.write_every_format(tmp_path, model):
         data = path.read_bytes()
         path.write_bytes(data[: int(kept * len(data)) if isinstance(kept, float) else kept])
         with pytest.raises(ValueError, match=rf"{path.name}: "):
@@ -177,10 +165,8 @@ def test_flipped_bits_in_our_files_are_noticed(tmp_path, model):
     data = bytearray((tmp_path / "a.safetensors").read_bytes())
     data[int.from_bytes(data[:8], "little") + 8 + len(data) // 2] ^= 1
     (tmp_path / "a.safetensors").write_bytes(data)
-    problem = describe(tmp_path / "a.safetensors").get("problem", "")
     with pytest.raises(ValueError, match="checksum"):
         load_model(tmp_path / "a.safetensors")
-    assert "checksum" in problem
 
 
 @pytest.mark.parametrize(
@@ -233,7 +219,7 @@ def test_tensors_of_no_network(tmp_path, model):
     save_model(model, tmp_path / "a.safetensors")
     with safe_open(tmp_path / "a.safetensors", framework="pt") as file:
         metadata = file.metadata()
-    for name, message in (("w_shift", "belong to no network"), ("generator.x", "has no place for 1 tensors")):
+    for name, message in (("w_shift", "belong to no network"), ("generator.x", "has unexpected tensors")):
         tensors = load_file(tmp_path / "a.safetensors") | {name: torch.zeros(3)}
         save_file(tensors, tmp_path / "b.safetensors", metadata)
         with pytest.raises(ValueError, match=message):
@@ -246,48 +232,3 @@ def test_newer_format_version(tmp_path, model):
     save_file(tensors, tmp_path / "a.safetensors", {"format": "gansketching", "format_version": "2", "kind": "model"})
     with pytest.raises(ValueError, match='format version "2"; this software reads "1", update it'):
         load_model(tmp_path / "a.safetensors")
-
-
-# ---------------------------------------------------------------------------------------------------------- describing
-
-
-def test_every_format_is_described(tmp_path, model):
-    for path in every_format(tmp_path, model):
-        about = describe(path)
-        assert about["kind"] == "model" and about["resolution"] == "32 px" and about["channels"] == "12, 10, 8, 6"
-        assert about["mapping network"] == "3 layers, z 16, w 16" and about["classes"] == "none"
-        assert "problem" not in about and all(isinstance(value, str) for value in about.values())
-        if path.stem != "tensorflow":  # its modulation biases are rounded
-            assert about["hash"] == weights_hash(model)
-    assert "discriminator" in describe(tmp_path / "nvidia.pkl")["parameters"]
-
-
-def test_small_files_are_described(tmp_path, model, sketcher):
-    save_customised(shifted(model), tmp_path / "delta.safetensors", settings={"steps": 5})
-    about = describe(tmp_path / "delta.safetensors")
-    assert about["kind"] == "customised model" and about["name"] == "cat ears" and about["base"] == "small"
-    assert about["base hash"] == model.base_hash and "steps" in about["settings"] and about["trainable"] == "mapping"
-    save_photosketch(sketcher, tmp_path / "sketcher.safetensors", metadata={"licence": "CC0"})
-    about = describe(tmp_path / "sketcher.safetensors")
-    assert about["kind"] == "PhotoSketch network" and about["width"] == "4" and about["licence"] == "CC0"
-    torch.save(sketcher.state_dict(), tmp_path / "published.pth")
-    assert describe(tmp_path / "published.pth")["residual blocks"] == "2"
-
-
-@pytest.mark.parametrize(
-    ("kind", "what"),
-    [
-        ("diffusion", "a Stable Diffusion checkpoint"),
-        ("lora", "a LoRA for a diffusion model"),
-        ("discriminator", "a StyleGAN2 discriminator"),
-    ],
-)
-def test_other_networks_are_described(tmp_path, model, kind, what):
-    save_file({k: v.contiguous().clone() for k, v in break_state(kind, model).items()}, tmp_path / "a.safetensors")
-    assert describe(tmp_path / "a.safetensors")["kind"] == what
-
-
-def test_metadata_of_strangers_does_not_replace_facts(tmp_path, model):
-    save_model(model, tmp_path / "a.safetensors", metadata={"hash": "0" * 64, "resolution": "8 px"})
-    about = describe(tmp_path / "a.safetensors")
-    assert about["hash"] == weights_hash(model) and about["resolution"] == "32 px"

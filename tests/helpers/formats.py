@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from gansketching_core.checkpoints.hashes import weights_hash
+from gansketching_core.checkpoints.native import save_model
 from gansketching_core.networks.stylegan2 import Discriminator, GanConfig, GanModel, Generator
 
 SMALL = GanConfig(resolution=32, z_dim=16, w_dim=16, mapping_layers=3, channels=(12, 10, 8, 6))
@@ -350,3 +351,17 @@ def tensorflow_snapshot(model: GanModel) -> tuple[TensorFlowNetwork, ...]:
     """(G, D, Gs), as NVIDIA's TensorFlow files hold them."""
     other = small_model(model.config, seed=9)
     return tensorflow_generator(other), tensorflow_discriminator(model), tensorflow_generator(model)
+
+
+# ------------------------------------------------------------------------------------------------------- all formats
+
+
+def write_every_format(folder: Path, model: GanModel) -> list[Path]:
+    """A file of `model` in each format that models can be loaded from."""
+    save_model(model, folder / "ours.safetensors")
+    torch.save(rosinality_generator(model), folder / "gansketching.pth")
+    torch.save(rosinality_generator(model), folder / "old.pth", _use_new_zipfile_serialization=False)
+    torch.save(rosinality_training(model), folder / "rosinality.pt")
+    write_nvidia(folder / "nvidia.pkl", nvidia_snapshot(model))
+    write_tensorflow(folder / "tensorflow.pkl", tensorflow_snapshot(model))
+    return sorted(folder.iterdir())
