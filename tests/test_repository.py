@@ -195,3 +195,15 @@ def test_types_are_right():
     command = [sys.executable, "-m", "pyright", "--pythonpath", sys.executable]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+# ------------------------------------------------------------------------------------------------------ documentation
+
+TOUR = re.findall(r"^\| .*\? \| `(.+)` \| `(\w+)` \|$", (ROOT / "CONTRIBUTING.md").read_text("utf-8"), re.MULTILINE)
+
+
+def test_the_tour_of_contributing_is_right():
+    assert len(TOUR) == 10
+    for file, name in TOUR:
+        text = (ROOT / file).read_text("utf-8")
+        assert re.search(rf"^(def|class) {name}\b|import {name}\b", text, re.MULTILINE), f"{name} is not in {file}"
