@@ -1,21 +1,25 @@
-"""Images as tensors: ComfyUI's IMAGE and MASK, resizing, grids, and decoding and writing single files.
+"""Images as tensors: ComfyUI's IMAGE and MASK, resizing, grids, and reading and writing single files.
 
-Inside this project images are [B,C,H,W] in -1..1. ComfyUI's IMAGE is [B,H,W,C] in 0..1; its MASK is [B,H,W] in 0..1, 1
-where something is drawn. Sketches have one channel, +1 is white paper.
+Inside this project images are [B,C,H,W] in -1..1. ComfyUI's IMAGE is [B,H,W,C] in 0..1; its MASK is [B,H,W] in 0..1,
+1 where something is marked. Sketches have one channel, +1 is white paper.
 """
 
 from __future__ import annotations
 
 import io
-import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from PIL import Image, ImageOps
 from torch import Tensor
 
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")  # Pillow knows more, some of which start other programs
 MAX_PIXELS = 80_000_000  # of one image
 
 
@@ -24,7 +28,7 @@ def to_comfy(x: Tensor) -> Tensor:
     if x.ndim != 4 or x.shape[1] not in (1, 3):
         raise ValueError(f"images have shape {tuple(x.shape)}, expected [B,3,H,W] or [B,1,H,W]")
     x = x.detach().float().cpu().expand(-1, 3, -1, -1)
-    return ((x + 1) / 2).clamp(0, 1).permute(0, 2, 3, 1).contiguous()
+    return rearrange(((x + 1) / 2).clamp(0, 1), "b c h w -> b h w c").contiguous()
 
 
 def from_comfy(image: Tensor) -> Tensor:
@@ -33,15 +37,16 @@ def from_comfy(image: Tensor) -> Tensor:
     Transparent parts become white. What a mask marks (1) becomes black on white, as if drawn with a pen.
     """
     if image.ndim in (2, 3):
-        image = 1 - image.reshape(-1, *image.shape[-2:], 1)
+        image = 1 - rearrange(image, "... h w -> (...) h w 1")
     check_image(image, "the image")
     image = image.float().clamp(0, 1)
     if image.shape[3] == 4:
         image = composite_over(image, 1.0)
-    return image.expand(-1, -1, -1, 3).permute(0, 3, 1, 2).contiguous() * 2 - 1
+    return rearrange(image.expand(-1, -1, -1, 3), "b h w c -> b c h w").contiguous() * 2 - 1
 
 
 def check_image(image: Tensor, name: str) -> None:
+    """Raises ValueError unless `image` is an IMAGE [B,H,W,1 or 3 or 4] of numbers in about 0..1."""
     if image.ndim != 4 or image.shape[3] not in (1, 3, 4):
         raise ValueError(f"{name} has shape {tuple(image.shape)}, expected [B,H,W,C] with 1, 3 or 4 channels")
     if 0 in image.shape:
@@ -56,7 +61,7 @@ def check_image(image: Tensor, name: str) -> None:
 
 
 def composite_over(image: Tensor, background: float) -> Tensor:
-    """[...,4] over a plain background -> [...,3]."""
+    """[...,4] (colour and opacity) on a background of one brightness -> [...,3]."""
     alpha = image[..., 3:]
     return image[..., :3] * alpha + background * (1 - alpha)
 
@@ -74,10 +79,10 @@ def grid(x: Tensor, columns: int, *, gap: int = 2) -> Tensor:
         raise ValueError(f"a grid needs images and columns; got {len(x)} images and {columns} columns")
     x = F.pad(x.detach().float().cpu().expand(-1, 3, -1, -1), (0, gap, 0, gap), value=1.0)
     columns = min(columns, len(x))
-    rows = math.ceil(len(x) / columns)
-    x = torch.cat([x, x.new_ones(rows * columns - len(x), *x.shape[1:])])
-    x = x.reshape(rows, columns, *x.shape[1:]).permute(2, 0, 3, 1, 4).flatten(3).flatten(1, 2)
-    return x[None, :, : x.shape[1] - gap, : x.shape[2] - gap].contiguous()
+    empty = -len(x) % columns  # tiles of the last row
+    x = torch.cat([x, x.new_ones(empty, *x.shape[1:])])
+    x = rearrange(x, "(rows columns) c h w -> 1 c (rows h) (columns w)", columns=columns)
+    return x[:, :, : x.shape[2] - gap, : x.shape[3] - gap].contiguous()
 
 
 def save_png(x: Tensor, path: str | Path) -> None:
@@ -92,24 +97,34 @@ def save_png(x: Tensor, path: str | Path) -> None:
     Image.fromarray((image[0] * 255).round().byte().cpu().numpy()).save(path, format="PNG")
 
 
-def decode_image(data: bytes, label: str) -> Image.Image:
+@contextmanager
+def open_image(file: str | Path | BinaryIO, name: str) -> Iterator[Image.Image]:
+    """Opens an image file of one of FORMATS with Pillow. `name` is what messages call it.
+
+    Raises ValueError if it has too many pixels, and for anything that Pillow raises inside the with-block.
+    """
     try:
-        with Image.open(io.BytesIO(data)) as image:
-            width, height = image.size
-            if width * height <= MAX_PIXELS:
-                image = ImageOps.exif_transpose(image)
-                return _plain_mode(image)
+        with Image.open(file, formats=FORMATS) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise Image.DecompressionBombError(f"{image.width} x {image.height} px")
+            yield image
     except Image.DecompressionBombError as error:
-        raise ValueError(f"{label} is too large ({error}); scale it down") from error
-    except Exception as error:  # Pillow's decoders raise anything on broken files
-        raise ValueError(f"{label} is not a readable image ({error}); it may be truncated or corrupt") from error
-    raise ValueError(
-        f"{label} is too large, {width} x {height} px; scale it to at most {MAX_PIXELS // 10**6} megapixels"
-    )
+        raise ValueError(
+            f"{name} is too large ({error}); scale it to at most {MAX_PIXELS // 10**6} megapixels"
+        ) from error
+    except Exception as error:  # Pillow's decoders raise errors of many types on broken files
+        kinds = ", ".join(FORMATS)
+        raise ValueError(f"{name} is not a readable image ({error}); use an intact file ({kinds})") from error
+
+
+def decode_image(data: bytes, name: str) -> Image.Image:
+    """The image of an encoded file, upright and of mode L, RGB or RGBA. `name` is what messages call it."""
+    with open_image(io.BytesIO(data), name) as image:
+        return _plain_mode(ImageOps.exif_transpose(image))
 
 
 def _plain_mode(image: Image.Image) -> Image.Image:
-    if image.mode.startswith(("I", "F")):  # 16 bits a pixel, or floats from 0 to 1
+    if image.mode.startswith(("I", "F")):  # 16 bits per pixel, or floats from 0 to 1
         values = np.asarray(image, dtype=np.float64) / (65535 if image.mode.startswith("I") else 1)
         return Image.fromarray((values.clip(0, 1) * 255).round().astype(np.uint8))
     if image.mode in ("L", "1"):

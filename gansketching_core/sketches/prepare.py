@@ -80,7 +80,10 @@ def _pen_width(config: SketchConfig, reference: Tensor | None) -> float:
     if config.strokes == "redraw":
         return config.stroke_width
     if reference is None:
-        raise ValueError('strokes "match" needs a model and a photo-to-sketch network; give both, or choose "keep"')
+        raise ValueError(
+            'strokes "match" needs line drawings of the model\'s samples: give a model and a photo-to-sketch '
+            'network (in Python: reference=sample_drawings(model, photosketch)), or choose "redraw" or "keep"'
+        )
     return min(stroke_width(reference), 0.2)
 
 

@@ -17,6 +17,7 @@ from PIL import Image, ImageOps, ImageSequence
 from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
+from ...gansketching_core.images import open_image
 from .. import host
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
@@ -74,7 +75,7 @@ def _pictures(images: Tensor) -> list[Image.Image]:
 
 def _frames(name: str) -> list[Image.Image]:
     """Frames of equal size, upright."""
-    with Image.open(input_path(name)) as file:
+    with open_image(input_path(name), name) as file:
         frames = [ImageOps.exif_transpose(frame.copy()) for frame in ImageSequence.Iterator(file)]
     return [frame for frame in frames if frame.size == frames[0].size]
 

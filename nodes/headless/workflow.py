@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
+from ...gansketching_core.images import open_image
 
 Prompt = dict[str, dict[str, Any]]
 Registry = Mapping[str, type]
@@ -29,12 +29,12 @@ def plain(text: str) -> str:
 
 
 def read_workflow(path: Path) -> Prompt:
-    """API-format JSON (also the body of a /prompt request), or a PNG that ComfyUI or this runner saved."""
+    """Reads a workflow in API format: JSON (also the body of a /prompt request), or a PNG that was saved with one."""
+    text = _prompt_in_png(path) if path.suffix.lower() == ".png" else path.read_bytes()
     try:
-        text = _prompt_in_png(path) if path.suffix.lower() == ".png" else path.read_text("utf-8")
         data = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise WorkflowError([f"{path} is no JSON: {error}"]) from error
+        raise WorkflowError([f"{path} is not valid JSON: {error}"]) from error
     if isinstance(data, dict) and isinstance(data.get("prompt"), dict):
         data = data["prompt"]
     if isinstance(data, dict) and isinstance(data.get("nodes"), list):
@@ -52,10 +52,14 @@ def read_workflow(path: Path) -> Prompt:
 
 
 def _prompt_in_png(path: Path) -> str:
-    with Image.open(path) as image:
-        text = getattr(image, "text", {}).get("prompt")
+    """The workflow that ComfyUI or this runner wrote into the metadata of a picture."""
+    try:
+        with open_image(path, str(path)) as image:
+            text = getattr(image, "text", {}).get("prompt")
+    except ValueError as error:
+        raise WorkflowError([str(error)]) from error
     if text is None:
-        raise ValueError("this picture carries no workflow")
+        raise WorkflowError([f"{path} carries no workflow; choose a PNG that was saved with its workflow"])
     return text
 
 

@@ -232,8 +232,8 @@ def test_interrupt_passes_and_the_report_keeps_what_was_done():
 @pytest.mark.parametrize(
     "text, words",
     [
-        ("{", "no JSON"),
-        ("[" * 100_000, "no JSON"),
+        ("{", "not valid JSON"),
+        ("[" * 100_000, "not valid JSON"),
         ("[]", "holds no workflow"),
         ("{}", "holds no workflow"),
         ('{"nodes": [], "links": []}', r"Export \(API\)"),

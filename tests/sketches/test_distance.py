@@ -6,10 +6,10 @@ import math
 
 import pytest
 import torch
+from tiny import some_sketches
 
 from gansketching_core.sketches import distance
 from gansketching_core.sketches.distance import ChamferToSketches, SketchDistance, chamfer
-from tests.helpers.tiny import some_sketches
 
 
 def brute_force(a: torch.Tensor, b: torch.Tensor) -> float:

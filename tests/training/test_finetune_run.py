@@ -14,8 +14,6 @@ from gansketching_core.checkpoints.describe import describe
 from gansketching_core.datasets import ImageSet
 from gansketching_core.networks.line_extractor import LineExtractor
 from gansketching_core.networks.photosketch import PhotoSketch
-from gansketching_core.sketches.prepare import SketchConfig
-from gansketching_core.sketches.strokes import stroke_width
 from gansketching_core.training import finetune_run
 from gansketching_core.training.finetune_config import FinetuneConfig
 
@@ -155,23 +153,3 @@ def test_kill_9_and_resume_gives_the_same_bits(tmp_path):
         rest = customise(folder)
         assert same_weights(whole.model, rest.model), f"killed at poll {at}"
     assert 0 < rest.trained_steps < 6  # the last was killed late: a checkpoint was there
-
-
-class Ruler(torch.nn.Module):
-    """A sketcher that draws one line, 4 px wide, whatever the photo."""
-
-    def forward(self, photo):
-        drawing = torch.ones(len(photo), 1, 32, 32)
-        drawing[:, :, 4:28, 14:18] = -1
-        return drawing
-
-
-def test_sketches_get_strokes_as_wide_as_the_sketchers():
-    thin = torch.ones(1, 256, 256, 3)
-    thin[:, 40:220, 127:129] = 0
-    matched = finetune_run.sketches_for(tiny_model(), thin, Ruler())
-    assert stroke_width(matched) == pytest.approx(4 / 32, rel=0.3)
-    as_drawn = finetune_run.sketches_for(tiny_model(), thin, Ruler(), FinetuneConfig(match_strokes=False))
-    assert stroke_width(as_drawn) < 2 / 32
-    given = finetune_run.sketches_for(tiny_model(), thin, Ruler(), sketch_config=SketchConfig(stroke_width=0.0))
-    assert torch.equal(given, as_drawn)
