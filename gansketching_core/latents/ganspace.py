@@ -1,30 +1,30 @@
 """GANSpace (Härkönen et al., NeurIPS 2020, arXiv 2004.02546): principal directions of w.
 
-Where GANSpace uses incremental PCA, the covariance here is summed exactly in float64 and decomposed by `eigh`: for
-w of at most a few thousand numbers this is the plain PCA of all samples, and faster.
+GANSpace uses incremental PCA. Here the covariance is summed in float64 and decomposed by `eigh`: for w of at most a few
+thousand numbers this is the exact PCA of all samples, and faster.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+from einops import rearrange
 from torch import Tensor
 
 from ..networks.stylegan2 import GanModel
 from ..random_streams import stream
-from .sampling import SampleConfig, render
-from .spaces import Latents, layer_range, to_w, to_w_plus, truncate
+from .sampling import OnBatch, SampleConfig, render
+from .spaces import Latents, join, layer_range, to_w, to_w_plus, truncate
 
-CHUNK = 10_000
+CHUNK = 10_000  # samples mapped at a time
 
 
 @dataclass(frozen=True)
 class Directions:
-    """Principal directions of w, the one with the largest spread first.
+    """Principal directions of w, in descending order of the standard deviation of w along them.
 
-    components [K, w_dim]: orthonormal; mean [w_dim]; stdev [K]: spread of w along each; name: the model they are from.
+    components [K, w_dim]: orthonormal. mean [w_dim]: of w. stdev [K]: of w along each. name: of the model.
     """
 
     components: Tensor
@@ -33,9 +33,10 @@ class Directions:
     name: str = ""
 
     def __post_init__(self):
-        shapes = [tuple(x.shape) for x in (self.components, self.mean, self.stdev)]
-        if len(shapes[0]) != 2 or shapes[1:] != [(shapes[0][1],), (shapes[0][0],)] or 0 in shapes[0]:
-            raise ValueError(f"directions have shapes {shapes}, expected [K, w_dim], [w_dim] and [K]")
+        shape = tuple(self.components.shape)
+        mean, stdev = tuple(self.mean.shape), tuple(self.stdev.shape)
+        if len(shape) != 2 or 0 in shape or mean != shape[1:] or stdev != shape[:1]:
+            raise ValueError(f"directions have shapes {shape}, {mean}, {stdev}; expected [K, w_dim], [w_dim], [K]")
 
     def __len__(self) -> int:
         return len(self.components)
@@ -48,39 +49,40 @@ def fit_directions(
     components: int = 80,
     samples: int = 100_000,
     seed: int = 0,
-    on_batch: Callable[[int, int], None] | None = None,
+    on_batch: OnBatch | None = None,
 ) -> Directions:
-    """PCA of the w of `samples` random z. The sign of a component is such that its largest number is positive.
+    """PCA of the w of `samples` random z, of all classes in turn.
 
-    on_batch is called with (samples done, in all) after each chunk and may raise to stop.
+    The sign of a component is such that its largest number is positive. on_batch is called with (samples done, samples
+    in all) after each chunk and may raise to stop.
     """
-    w_dim = model.config.w_dim
+    w_dim, classes = model.config.w_dim, model.config.class_count
     if not 1 <= components <= w_dim:
         raise ValueError(f'components is {components}; the w of "{model.name}" have 1 to {w_dim} directions')
     if samples <= w_dim:
         raise ValueError(f"samples is {samples}; PCA of w with {w_dim} numbers needs more than that, better 100000")
-    centre = model.w_mean.double()  # near the mean, so that subtracting its square loses nothing
-    total, square = torch.zeros_like(centre), torch.zeros(w_dim, w_dim).to(centre)
+    origin = model.w_mean.double()  # near the mean of the samples, so that the covariance loses no precision below
+    total = torch.zeros_like(origin)
+    products = torch.zeros(w_dim, w_dim).to(origin)
     for start in range(0, samples, CHUNK):
         count = min(CHUNK, samples - start)
         z = torch.randn(count, model.config.z_dim, generator=stream(seed, "pca", start)).to(model.w_mean)
-        classes = model.config.class_count
-        labels = (torch.arange(start, start + count) % classes).to(z.device) if classes else None
-        w = to_w(model, Latents("z", z, labels)).data.double() - centre
+        labels = torch.arange(start, start + count, device=z.device) % classes if classes else None
+        w = to_w(model, Latents("z", z, labels)).data.double() - origin
         total += w.sum(dim=0)
-        square += w.T @ w
+        products += w.T @ w
         if on_batch is not None:
             on_batch(start + count, samples)
     mean = total / samples
-    covariance = (square - samples * torch.outer(mean, mean)) / (samples - 1)
-    variances, vectors = torch.linalg.eigh(covariance)
-    vectors = vectors.flip(1).T[:components]
+    covariance = (products - samples * torch.outer(mean, mean)) / (samples - 1)
+    variances, vectors = torch.linalg.eigh(covariance)  # ascending, a vector in each column
+    vectors = rearrange(vectors.flip(1), "w_dim k -> k w_dim")[:components]
     largest = vectors.gather(1, vectors.abs().argmax(dim=1, keepdim=True))
     return Directions(
-        (vectors * largest.sign()).float(),
-        (centre + mean).float(),
-        variances.flip(0)[:components].clamp(min=0).sqrt().float(),
-        model.name,
+        components=(vectors * largest.sign()).float(),
+        mean=(origin + mean).float(),
+        stdev=variances.flip(0)[:components].clamp(min=0).sqrt().float(),
+        name=model.name,
     )
 
 
@@ -96,11 +98,21 @@ def edit(
     psi: float = 1.0,
     before_truncation: bool = False,
 ) -> Latents:
-    """w+ moved along one component by `strength` standard deviations in layers first..last, both included.
+    """Adds a multiple of one component to latents. Render the result without truncation.
 
-    strength: one number or one for each sample [N]. psi: truncation, applied here: by default first, so that an edit
-    is as strong in truncated samples; before_truncation makes it scale the edit too, as "Sketch Your Own GAN" does.
-    Render the result without truncation.
+    Args:
+        model: the model that the directions were fitted on, or one customised from it.
+        latents: N of them, in any space.
+        directions: of `fit_directions` or a file.
+        component: which of the directions.
+        strength: in standard deviations of w along the direction; one for all latents, or one for each [N].
+        first, last: the layers to change, both included; None: the last one.
+        psi: truncation, applied here.
+        before_truncation: truncation scales the edit too, as in "Sketch Your Own GAN". By default the latents are
+            truncated first, so that the edit is as strong in truncated samples.
+
+    Returns:
+        N latents in w+; of a single latent, as many as there are strengths.
     """
     if not 0 <= component < len(directions):
         raise ValueError(f"component {component}: there are {len(directions)} directions, 0 to {len(directions) - 1}")
@@ -110,12 +122,14 @@ def edit(
             f"{model.config.w_dim}; fit directions on this model or the one it was customised from"
         )
     layers = layer_range(model, first, last)
-    ws = (to_w_plus(model, latents) if before_truncation else to_w_plus(model, truncate(model, latents, psi))).data
-    sigma = directions.stdev[component].to(ws)
-    amount = torch.as_tensor(strength).to(ws).reshape(-1, 1, 1) * sigma
-    ws = ws.repeat(len(amount) if len(ws) == 1 else 1, 1, 1)
-    ws[:, layers] += amount * directions.components[component].to(ws)
-    edited = Latents("w+", ws)
+    start = latents if before_truncation else truncate(model, latents, psi)
+    ws = to_w_plus(model, start).data
+    strengths = torch.as_tensor(strength).to(ws).reshape(-1)
+    if len(strengths) != len(ws) and 1 not in (len(strengths), len(ws)):
+        raise ValueError(f"{len(strengths)} strengths given for {len(ws)} latents; give one for all, or one for each")
+    step = torch.zeros_like(ws[:1])  # [1, L, w_dim], one standard deviation
+    step[:, layers] = (directions.stdev[component] * directions.components[component]).to(ws)
+    edited = Latents("w+", ws + rearrange(strengths, "n -> n 1 1") * step)
     return truncate(model, edited, psi) if before_truncation else edited
 
 
@@ -131,17 +145,20 @@ def sheet(
     psi: float = 1.0,
     noise: str = "const",
     batch: int = 8,
-    on_batch: Callable[[int, int], None] | None = None,
+    on_batch: OnBatch | None = None,
 ) -> Tensor:
-    """Images [K * len(strengths),3,R,R]: one latent moved along each of the first K components, a row for each.
+    """Images of edits of one latent along each of the first `components` directions, with each of the strengths.
 
-    Lay them out with len(strengths) columns to find a useful direction by eye.
+    The other arguments are those of `edit` and `render`. Show the result in len(strengths) columns to find a useful
+    direction by eye.
+
+    Returns:
+        [components * len(strengths),3,R,R], direction by direction.
     """
     if not 1 <= components <= len(directions):
         raise ValueError(f"components is {components}; there are {len(directions)} directions")
     if len(latents) != 1:
-        raise ValueError(f"a sheet shows one latent, {len(latents)} given")
-    steps = torch.tensor(strengths)
-    rows = [edit(model, latents, directions, k, steps, first=first, last=last, psi=psi) for k in range(components)]
-    every = Latents("w+", torch.cat([row.data for row in rows]))
-    return render(model, every, SampleConfig(noise=noise), batch=batch, on_batch=on_batch)
+        raise ValueError(f"a sheet shows one latent, {len(latents)} given; choose one")
+    options = {"strength": torch.tensor(strengths), "first": first, "last": last, "psi": psi}
+    edits = join([edit(model, latents, directions, k, **options) for k in range(components)])
+    return render(model, edits, SampleConfig(noise=noise), batch=batch, on_batch=on_batch)

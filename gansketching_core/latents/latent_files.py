@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -16,52 +15,50 @@ from ..files import atomic_write
 from .ganspace import Directions
 from .spaces import Latents
 
+LATENTS = ("latents", "labels")
+DIRECTIONS = ("components", "mean", "stdev")
+GANSPACE_ARRAYS = ("lat_comp", "lat_mean", "lat_stdev")  # the same three in GANSpace's .npz
+LARGEST_ARRAY = 2**28  # bytes; 4096 components of 512 numbers are 8 MB
+
 
 def save_latents(latents: Latents, path: str | Path) -> None:
     """Writes a .safetensors file."""
-    tensors = {"latents": latents.data, "labels": latents.labels}
-    tensors = {name: tensor.cpu().contiguous() for name, tensor in tensors.items() if tensor is not None}
-    metadata = {"kind": "gansketching latents", "space": latents.space}
-    atomic_write(Path(path), lambda partial: save_file(tensors, partial, metadata=metadata))
+    tensors = {"latents": latents.data}
+    if latents.labels is not None:
+        tensors["labels"] = latents.labels
+    _write(path, tensors, {"kind": "gansketching latents", "space": latents.space})
 
 
 def load_latents(path: str | Path) -> Latents:
-    """Reads what save_latents wrote; ValueError for anything else."""
-    try:
-        with safe_open(path, "pt") as file:
-            space = (file.metadata() or {}).get("space")
-            tensors = {name: file.get_tensor(name) for name in ("latents", "labels") if name in file.keys()}  # noqa: SIM118
-    except SafetensorError as error:
-        raise ValueError(f"{path} is not a readable safetensors file: {error}") from error
-    if "latents" not in tensors or space is None:
+    """Reads a file of save_latents. Raises ValueError for any other file."""
+    tensors, metadata = _read(path, LATENTS)
+    if "latents" not in tensors or "space" not in metadata:
         raise ValueError(f"{path} holds no latents; give a file written by saving latents")
-    data, labels = tensors["latents"], tensors.get("labels")
-    if not data.is_floating_point() or not data.numel() or not bool(data.isfinite().all()):
-        raise ValueError(f"{path} is damaged: its latents are empty or not finite numbers")
     try:
-        return Latents(space, data.float(), labels)
+        return Latents(metadata["space"], _finite(tensors["latents"]), tensors.get("labels"))
     except ValueError as error:
         raise ValueError(f"{path} is damaged: {error}") from error
 
 
-LARGEST_ARRAY = 2**28  # bytes; 4096 components of 512 numbers are 8 MB
-
-
 def save_directions(directions: Directions, path: str | Path) -> None:
     """Writes a .safetensors file."""
-    tensors = {key: getattr(directions, key).cpu().contiguous() for key in ("components", "mean", "stdev")}
-    metadata = {"kind": "gansketching directions", "model": directions.name}
-    atomic_write(Path(path), lambda partial: save_file(tensors, partial, metadata=metadata))
+    tensors = {name: getattr(directions, name) for name in DIRECTIONS}
+    _write(path, tensors, {"kind": "gansketching directions", "model": directions.name})
 
 
 def load_directions(path: str | Path) -> Directions:
-    """Directions from a .safetensors file of save_directions, or from a published GANSpace .npz."""
+    """Reads a .safetensors file of save_directions, or a published GANSpace .npz. Raises ValueError for other files."""
     path = Path(path)
-    arrays, name = _read_npz(path) if path.suffix.lower() == ".npz" else _read_directions(path)
-    if not all(tensor.is_floating_point() and bool(tensor.isfinite().all()) for tensor in arrays):
-        raise ValueError(f"{path} is damaged: its directions are not finite numbers")
+    if path.suffix.lower() == ".npz":
+        tensors, name = _read_npz(path), path.stem
+    else:
+        tensors, metadata = _read(path, DIRECTIONS)
+        name = metadata.get("model", "")
+        missing = [key for key in DIRECTIONS if key not in tensors]
+        if missing:
+            raise ValueError(f"{path} holds no directions ({', '.join(missing)} missing)")
     try:
-        directions = Directions(*(tensor.float() for tensor in arrays), name)
+        directions = Directions(**{key: _finite(tensor) for key, tensor in tensors.items()}, name=name)
     except ValueError as error:
         raise ValueError(f"{path} is damaged: {error}") from error
     gram = directions.components @ directions.components.T
@@ -70,49 +67,52 @@ def load_directions(path: str | Path) -> Directions:
     return directions
 
 
-def _read_directions(path: Path) -> tuple[list[Tensor], str]:
+def _finite(tensor: Tensor) -> Tensor:
+    """The tensor as float32."""
+    if not tensor.is_floating_point() or not tensor.numel() or not bool(tensor.float().isfinite().all()):
+        raise ValueError("its tensors are empty or not finite numbers")
+    return tensor.float()
+
+
+def _write(path: str | Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
+    tensors = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
+    atomic_write(path, lambda temporary: save_file(tensors, temporary, metadata=metadata))
+
+
+def _read(path: str | Path, names: tuple[str, ...]) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Those of the named tensors that a .safetensors file has, and its metadata."""
     try:
         with safe_open(path, "pt") as file:
-            name = (file.metadata() or {}).get("model", "")
-            missing = {"components", "mean", "stdev"} - set(file.keys())
-            if missing:
-                raise ValueError(f"{path} holds no directions ({', '.join(sorted(missing))} missing)")
-            return [file.get_tensor(key) for key in ("components", "mean", "stdev")], name
+            present = set(file.keys())
+            return {name: file.get_tensor(name) for name in names if name in present}, file.metadata() or {}
     except SafetensorError as error:
         raise ValueError(f"{path} is not a readable safetensors file: {error}") from error
 
 
-def _read_npz(path: Path) -> tuple[list[Tensor], str]:
-    """lat_comp [K,1,w_dim], lat_mean [1,w_dim] or [1,1,w_dim], lat_stdev [K]."""
-    components, mean, stdev = _unpack(path, ("lat_comp", "lat_mean", "lat_stdev"))
+def _read_npz(path: Path) -> dict[str, Tensor]:
+    """lat_comp [K,1,w_dim], lat_mean [1,w_dim] or [1,1,w_dim] and lat_stdev [K] of GANSpace, as Directions has them."""
+    try:
+        components, mean, stdev = _unpack(path)
+    except Exception as error:  # zipfile and numpy raise errors of many types for damaged files
+        raise ValueError(f"{path} can't be read as GANSpace directions: {error}") from error
     if components.ndim != 3 or components.shape[1] != 1 or mean.size != components.shape[2]:
         raise ValueError(
             f"{path} has directions of shape {components.shape} and mean {mean.shape}; expected [K,1,w_dim] and "
             "[1,w_dim], as GANSpace computes them for the style space of StyleGAN2"
         )
-    return [torch.from_numpy(x) for x in (components[:, 0], mean.reshape(-1), stdev)], path.stem
+    arrays = (components[:, 0], mean.reshape(-1), stdev)
+    return {name: torch.from_numpy(array) for name, array in zip(DIRECTIONS, arrays)}
 
 
-def _unpack(path: Path, keys: tuple[str, ...]) -> list[np.ndarray]:
-    """Arrays of an .npz as float32, unless one is pickled, missing or unreasonably large."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            sizes = {entry.filename: entry.file_size for entry in archive.infolist()}
-        for key in keys:
-            if f"{key}.npy" not in sizes:
-                raise ValueError(f"{key} is missing; give a file that GANSpace computed for a StyleGAN2")
-            if sizes[f"{key}.npy"] > LARGEST_ARRAY:
-                raise ValueError(f"{key} would take {sizes[f'{key}.npy'] / 2**20:.0f} MiB")
-        with np.load(path, allow_pickle=False) as file:
-            return [file[key].astype(np.float32, casting="same_kind") for key in keys]
-    except (
-        zipfile.BadZipFile,
-        zlib.error,
-        OSError,
-        EOFError,
-        MemoryError,
-        ValueError,
-        TypeError,
-        SyntaxError,
-    ) as error:
-        raise ValueError(f"{path} can't be read as GANSpace directions: {error}") from error
+def _unpack(path: Path) -> list[np.ndarray]:
+    """The arrays as float32. Raises ValueError if one is missing, pickled or larger than LARGEST_ARRAY."""
+    with zipfile.ZipFile(path) as archive:
+        sizes = {entry.filename: entry.file_size for entry in archive.infolist()}
+    for name in GANSPACE_ARRAYS:
+        size = sizes.get(f"{name}.npy")
+        if size is None:
+            raise ValueError(f"{name} is missing; give a file that GANSpace computed for a StyleGAN2")
+        if size > LARGEST_ARRAY:
+            raise ValueError(f"{name} would take {size / 2**20:.0f} MiB")
+    with np.load(path, allow_pickle=False) as file:
+        return [file[name].astype(np.float32, casting="same_kind") for name in GANSPACE_ARRAYS]

@@ -12,8 +12,10 @@ from torch import Tensor
 
 from ..networks.stylegan2 import GanModel
 from ..sketches.distance import chamfer
-from .sampling import OnBatch, render, sample_z
+from .sampling import OnBatch, render_drawings, sample_z
 from .spaces import to_w
+
+CLASS_SAMPLES = 4096  # for the mean w of one class
 
 
 @torch.no_grad()
@@ -33,34 +35,50 @@ def shift_towards(
     distance: Callable[[Tensor, Tensor], Tensor] = chamfer,
     on_batch: OnBatch | None = None,
 ) -> GanModel:
-    """A copy of `model` whose w are shifted towards samples that look like the sketches: instant, without training.
+    """A copy of `model` whose w are shifted towards samples that look like the sketches, without training.
 
-    sketches [M,1,R,R] in -1..1, paper +1. Of `pool` samples the `nearest` to the sketches by `distance` of their
-    drawings, [N,1,R,R] and [M,1,R,R] -> [N,M], are averaged; the shift is `strength` times the way from w_mean to
-    there. This is the vector arithmetic baseline of "Sketch Your Own GAN".
-    per_sketch: all sketches count (ours): the samples nearest to each are averaged, `nearest` in all but at least two
-    each, so that sketches which samples easily meet don't stand for the others.
-    spread: below 1, all w also move together, to that share of their distances (ours; the paper has 1): nearer to the
-    sketches and less varied. It is exact, and costs nothing: the mapping network's last layer is scaled.
-    label: the class, for class-conditional models.
+    The w of the best matches among random samples are averaged, and the difference between this average and the mean w
+    is added to every w: the vector arithmetic baseline of "Sketch Your Own GAN". per_sketch and spread are additions.
+
+    Args:
+        model: the generator; it is not changed.
+        sketches: [M,1,R,R] in -1..1, paper +1.
+        photosketch: photo [B,3,R,R] in -1..1 -> drawing [B,1,R,R] in -1..1.
+        pool: how many samples to choose from.
+        nearest: how many of them to average.
+        per_sketch: choose the samples nearest to each sketch, at least two each, so that a sketch which many samples
+            resemble does not outweigh the others. By default those nearest to any sketch are chosen.
+        strength: step length, as a multiple of the way from the mean w to the average of the best matches.
+        spread: below 1, the distances of all w from their mean also shrink to this share: the samples are nearer to the
+            sketches and less varied. It is exact: the last layer of the mapping network is scaled.
+        seed: of the samples.
+        label: the class, for class-conditional models. The mean w is then that of this class.
+        batch, on_batch: as in `render`.
+        distance: drawings [N,1,R,R] and sketches [M,1,R,R] -> distances [N,M].
     """
     if not 1 <= nearest <= pool:
         raise ValueError(f"nearest is {nearest}; use 1 to {pool}, the size of the pool")
     if not 0 < spread <= 1:
         raise ValueError(f"spread is {spread}; use more than 0, at most 1")
     w = to_w(model, sample_z(model, pool, seed, label))
-    images = render(model, w, batch=batch, on_batch=on_batch)
-    drawings = torch.cat([photosketch(part.clamp(-1, 1)) for part in images.split(batch)])
+    drawings = render_drawings(
+        model, w, lambda images: photosketch(images.clamp(-1, 1)), batch=batch, on_batch=on_batch
+    )
     distances = distance(drawings, sketches)
     if per_sketch:
         each = min(pool, max(2, math.ceil(nearest / len(sketches))))
         best = distances.topk(each, dim=0, largest=False).indices.unique()
     else:
         best = distances.min(dim=1).values.argsort()[:nearest]
-    shift = strength * (w.data[best.to(w.data.device)].mean(dim=0) - model.w_mean)
+    centre = model.w_mean
+    if label is not None:
+        centre = to_w(model, sample_z(model, CLASS_SAMPLES, seed, label)).data.mean(dim=0)
+    shift = strength * (w.data[best.to(w.data.device)].mean(dim=0) - centre)
+
     generator = copy.deepcopy(model.generator)
-    mapping, last = generator.mapping, generator.mapping.layers[-1]
-    last.weight *= spread  # leaky ReLU lets a positive factor pass
-    last.bias *= spread
-    mapping.w_shift += shift + (1 - spread) * (model.w_mean - mapping.w_shift)
-    return replace(model, generator=generator, w_mean=model.w_mean + shift, name=f"{model.name} shifted")
+    mapping = generator.mapping
+    mapping.layers[-1].weight *= spread  # a positive factor passes through its leaky ReLU
+    mapping.layers[-1].bias *= spread
+    mapping.w_shift += shift + (1 - spread) * (centre - mapping.w_shift)
+    w_mean = centre + shift + spread * (model.w_mean - centre)
+    return replace(model, generator=generator, w_mean=w_mean, name=f"{model.name} shifted")

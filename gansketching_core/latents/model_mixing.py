@@ -1,4 +1,4 @@
-"""Between two models of one base: mixed weights, or mixed w."""
+"""Mixing two models of one base: by their weights, or by their w."""
 
 from __future__ import annotations
 
@@ -17,38 +17,41 @@ from .spaces import Latents, truncate
 
 
 def _check_common_base(a: GanModel, b: GanModel) -> None:
-    known = a.base_hash and a.base_hash == b.base_hash
-    ours, theirs = a.generator.synthesis.state_dict(), b.generator.synthesis.state_dict()
-    if a.config != b.config or not (known or all(torch.equal(ours[k], theirs[k].to(ours[k])) for k in ours)):
-        raise ValueError(
-            f'"{a.name}" and "{b.name}" come from different base models and cannot be mixed; use two models customised '
-            "from one base, or a base and its customised version"
-        )
+    if a.config == b.config:
+        if a.base_hash and a.base_hash == b.base_hash:
+            return
+        synthesis, other = a.generator.synthesis.state_dict(), b.generator.synthesis.state_dict()
+        if all(torch.equal(tensor, other[name].to(tensor)) for name, tensor in synthesis.items()):
+            return
+    raise ValueError(
+        f'"{a.name}" and "{b.name}" come from different base models and cannot be mixed; use two models customised '
+        "from one base, or a base and its customised version"
+    )
 
 
 @torch.no_grad()
 def interpolate_models(a: GanModel, b: GanModel, alpha: float) -> GanModel:
-    """The model with weights (1 - alpha) a + alpha b: a at 0, b at 1, beyond both outside. Chain it for more models.
+    """The model with weights (1 - alpha) a + alpha b. Alpha may be below 0 or above 1; chain calls for more models.
 
-    Both must share a base. The result's w_mean is a's and b's mixed likewise, plus what the non-linear mapping network
-    adds between them. It keeps a's discriminator.
+    Both must share a base. The result's w_mean is mixed in the same proportion and corrected for the non-linearity of
+    the mapping network. It keeps a's discriminator.
     """
     _check_common_base(a, b)
     generator = copy.deepcopy(a.generator)
-    theirs = b.generator.state_dict()
+    other = b.generator.state_dict()
     for name, tensor in generator.state_dict().items():
-        tensor.lerp_(theirs[name].to(tensor), alpha)
-    bend = generator.mean_w() - a.generator.mean_w().lerp(b.generator.mean_w().to(a.w_mean), alpha)
-    w_mean = a.w_mean.lerp(b.w_mean.to(a.w_mean), alpha) + bend
+        tensor.lerp_(other[name].to(tensor), alpha)
+    correction = generator.mean_w() - a.generator.mean_w().lerp(b.generator.mean_w().to(a.w_mean), alpha)
+    w_mean = a.w_mean.lerp(b.w_mean.to(a.w_mean), alpha) + correction
     name = f"{1 - alpha:g} {a.name} + {alpha:g} {b.name}"
     return replace(a, generator=generator, w_mean=w_mean, name=name, metadata={"mixed_from": name})
 
 
 def mix_w(a: GanModel, b: GanModel, latents: Latents, alpha: float, psi: float = 1.0, cutoff: int = 0) -> Latents:
-    """(1 - alpha) w_a + alpha w_b of the same z, each truncated in its own model; to be rendered by either one."""
+    """(1 - alpha) w_a + alpha w_b of the same z, each truncated in its own model. Either model can render it."""
     _check_common_base(a, b)
     if latents.space != "z":
-        raise ValueError(f"models are mixed from z latents, which they share; these are {latents.space} latents")
+        raise ValueError(f"models are mixed by the z latents that they share; these are {latents.space} latents")
     return lerp(truncate(a, latents, psi, cutoff), truncate(b, latents, psi, cutoff), alpha)
 
 
@@ -64,17 +67,27 @@ def render_between(
     batch: int = 8,
     on_batch: OnBatch | None = None,
 ) -> Tensor:
-    """The same latents z seen through models between a and b -> images [len(alphas) * N,3,R,R], alpha by alpha.
+    """Images of the same latents z by models between a and b.
 
-    mode "weights" mixes the networks, "w" only what they make of z: about alike in the middle, "w" is faster. At 0 and
-    1 both give exactly the images of a and b.
+    Args:
+        a, b: models that share a base.
+        latents: N of them, in z.
+        alphas: 0 gives exactly the images of a, 1 those of b.
+        config: truncation and noise.
+        mode: "weights" mixes all weights of the generators, "w" only their w: nearly the same, and faster.
+        seed, batch, on_batch: as in `render`; on_batch counts the images of all alphas.
+
+    Returns:
+        [len(alphas) * N,3,R,R]: all images of the first alpha, then those of the second, and so on.
     """
     if mode not in ("weights", "w"):
         raise ValueError(f'interpolation mode "{mode}" is unknown; use "weights" or "w"')
     alphas = [alphas] if isinstance(alphas, int | float) else list(alphas)
-    images, total = [], len(alphas) * len(latents)
+    total = len(alphas) * len(latents)
+    images = []
     for frame, alpha in enumerate(alphas):
-        report = None if on_batch is None else lambda done, _, k=frame: on_batch(k * len(latents) + done, total)
+        earlier = frame * len(latents)
+        report = None if on_batch is None else lambda done, _, k=earlier: on_batch(k + done, total)
         options = {"seed": seed, "batch": batch, "on_batch": report}
         if mode == "weights":
             images.append(render(interpolate_models(a, b, alpha), latents, config, **options))

@@ -1,19 +1,19 @@
-"""Random latents, and images rendered from latents."""
+"""Random latents, and images and line drawings rendered from latents."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..networks.stylegan2 import GanModel
 from ..random_streams import stream
 from .spaces import Latents, truncate
 
-OnBatch = Callable[[int, int], None]
+OnBatch = Callable[[int, int], None]  # (samples done, samples in all)
 
 
 class SampleConfig(BaseModel):
@@ -22,20 +22,20 @@ class SampleConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     truncation: float = Field(
-        1.0, ge=0.0, le=2.0, description="Below 1: more typical, less varied images. 0: the average image for all."
+        1.0, ge=0.0, le=2.0, description="Below 1: more typical, less varied images. 0: every image is the average one."
     )
     truncation_cutoff: int = Field(
-        0, ge=0, le=18, description="Truncate only the first layers (shape), this many of them. 0: all layers."
+        0, ge=0, le=18, description="How many of the first layers (shape) to truncate. 0: all layers."
     )
     noise: Literal["const", "random", "none"] = Field(
-        "const", description="Fine texture: const is the same for all images, random differs, none is smooth."
+        "const", description="Fine texture: const is the same in all images, random differs, none is smooth."
     )
 
 
 def sample_z(model: GanModel, count: int, seed: int = 0, labels: Tensor | Sequence[int] | int | None = None) -> Latents:
-    """`count` latents z. Sample i depends on (seed, i) alone, so a larger count only appends.
+    """`count` random latents z. Sample i depends on (seed, i) alone, so that a larger count only appends.
 
-    labels: for class-conditional models, one class for all or one a sample; None there: classes in turn.
+    labels: for class-conditional models, one class for all samples or one for each; None: the classes in turn.
     """
     if count < 1:
         raise ValueError(f"count is {count}; ask for at least one sample")
@@ -52,6 +52,30 @@ def sample_z(model: GanModel, count: int, seed: int = 0, labels: Tensor | Sequen
 
 
 @torch.no_grad()
+def render_batches(
+    model: GanModel,
+    latents: Latents,
+    config: SampleConfig = SampleConfig(),  # noqa: B008 (frozen)
+    *,
+    seed: int = 0,
+    batch: int = 8,
+    on_batch: OnBatch | None = None,
+) -> Iterator[Tensor]:
+    """Yields the images of `render` batch by batch, for callers that need not hold all of them at once."""
+    if batch < 1:
+        raise ValueError(f"batch is {batch}; use 1 or more")
+    synthesis = model.generator.synthesis
+    for start in range(0, len(latents), batch):
+        part = truncate(model, latents[start : start + batch], config.truncation, config.truncation_cutoff)
+        noise = config.noise
+        if noise == "random":
+            maps = [synthesis.noise_maps(1, "random", stream(seed, "noise", start + i)) for i in range(len(part))]
+            noise = [torch.cat(layer) for layer in zip(*maps)]
+        yield model.generator.synthesize(part.data, noise=noise)
+        if on_batch is not None:
+            on_batch(start + len(part), len(latents))
+
+
 def render(
     model: GanModel,
     latents: Latents,
@@ -61,30 +85,48 @@ def render(
     batch: int = 8,
     on_batch: OnBatch | None = None,
 ) -> Tensor:
-    """Images [N,3,R,R] in about -1..1 (not clipped), on the model's device.
+    """Images of latents.
 
-    seed: of random noise; sample i's noise depends on (seed, i), so that the batch size changes nothing. on_batch is
-    called with (images done, images in all) after each batch and may raise to stop.
+    Args:
+        model: the generator.
+        latents: N of them, in any space.
+        config: truncation and noise.
+        seed: of random noise. Sample i's noise depends on (seed, i) alone, so that the batch size changes nothing.
+        batch: images made at a time.
+        on_batch: called with (images done, images in all) after each batch; may raise to stop.
+
+    Returns:
+        [N,3,R,R] in about -1..1 (not clipped), on the model's device.
     """
-    if batch < 1:
-        raise ValueError(f"batch is {batch}; use 1 or more")
-    synthesis, images = model.generator.synthesis, []
-    for start in range(0, len(latents), batch):
-        part = truncate(model, latents[start : start + batch], config.truncation, config.truncation_cutoff)
-        noise = config.noise
-        if noise == "random":
-            maps = [synthesis.noise_maps(1, "random", stream(seed, "noise", start + i)) for i in range(len(part))]
-            noise = [torch.cat(layer) for layer in zip(*maps)]
-        images.append(model.generator.synthesize(part.data, noise=noise))
-        if on_batch is not None:
-            on_batch(min(start + batch, len(latents)), len(latents))
-    return torch.cat(images)
+    return torch.cat(list(render_batches(model, latents, config, seed=seed, batch=batch, on_batch=on_batch)))
 
 
 @torch.no_grad()
+def render_drawings(
+    model: GanModel,
+    latents: Latents,
+    photosketch: Callable[[Tensor], Tensor],
+    *,
+    batch: int = 8,
+    on_batch: OnBatch | None = None,
+) -> Tensor:
+    """Line drawings of the images of latents.
+
+    Args:
+        model: the generator.
+        latents: N of them, in any space.
+        photosketch: photo [B,3,R,R] in -1..1 -> drawing [B,1,R,R] in -1..1; on the model's device.
+        batch, on_batch: as in `render`.
+
+    Returns:
+        [N,1,R,R] in -1..1, paper +1.
+    """
+    return torch.cat([photosketch(images) for images in render_batches(model, latents, batch=batch, on_batch=on_batch)])
+
+
 def sample_drawings(
     model: GanModel,
-    photosketch: nn.Module,
+    photosketch: Callable[[Tensor], Tensor],
     *,
     count: int = 8,
     seed: int = 0,
@@ -92,17 +134,5 @@ def sample_drawings(
     batch: int = 8,
     on_batch: OnBatch | None = None,
 ) -> Tensor:
-    """Line drawings of random samples, as `photosketch` makes them.
-
-    Args:
-        model: the generator.
-        photosketch: photo [B,3,H,W] in -1..1 -> drawing [B,1,H,W] in -1..1.
-        count, seed, label: which samples, as in `sample_z`.
-        batch, on_batch: as in `render`.
-
-    Returns:
-        [count,1,R,R] in -1..1, paper +1, on the device of `photosketch`.
-    """
-    images = render(model, sample_z(model, count, seed, label), batch=batch, on_batch=on_batch)
-    device = next((p.device for p in photosketch.parameters()), images.device)
-    return torch.cat([photosketch(part.to(device)) for part in images.split(batch)])
+    """Line drawings [count,1,R,R] of random samples: count, seed and label as in `sample_z`, the rest as above."""
+    return render_drawings(model, sample_z(model, count, seed, label), photosketch, batch=batch, on_batch=on_batch)

@@ -1,7 +1,7 @@
-"""Latents and the spaces they live in.
+"""Latents and their spaces.
 
-z ~ N(0,1) is what a model and its customised versions share; w = map(z) is one style for all layers; w+ is a style for
-each layer. All functions return new Latents and leave their arguments as they are.
+z ~ N(0,1) is the input of the mapping network, which a model and its customised versions share; w = map(z) is one style
+for all layers; w+ has a style for each layer. No function here changes its arguments.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
+from einops import repeat
 from torch import Tensor
 
 from ..networks.stylegan2 import GanModel
@@ -21,10 +22,10 @@ SPACES = ("z", "w", "w+")
 
 @dataclass(frozen=True)
 class Latents:
-    """A batch of latents and the space they live in.
+    """A batch of latents in one space.
 
-    data: z [N, z_dim], w [N, w_dim] or w+ [N, L, w_dim]. labels: [N] of integers or [N, class_count] of weights, for z
-    of class-conditional models only: a w has its class built in.
+    data: z [N, z_dim], w [N, w_dim] or w+ [N, L, w_dim]. labels: the classes, [N] of integers or [N, class_count] of
+    weights, for z of class-conditional models only: w already depends on the class.
     """
 
     space: Space
@@ -39,7 +40,9 @@ class Latents:
             raise ValueError(f"{self.space} latents have shape {tuple(self.data.shape)}, expected {expected}")
         if self.labels is not None:
             if self.space != "z":
-                raise ValueError(f"{self.space} latents take no labels: their class is part of them")
+                raise ValueError(f"{self.space} latents take no labels: they already depend on the class")
+            if self.labels.ndim not in (1, 2):
+                raise ValueError(f"labels have shape {tuple(self.labels.shape)}, expected [N] or [N, class_count]")
             if len(self.labels) != len(self.data):
                 raise ValueError(f"{len(self.labels)} labels given for {len(self.data)} latents")
 
@@ -55,8 +58,8 @@ class Latents:
         return Latents(self.space, self.data[index], None if self.labels is None else self.labels[index])
 
 
-def _fitting(model: GanModel, latents: Latents) -> Tensor:
-    """latents.data on the model's device and in its type, once its shape is known to fit the model."""
+def _data_for(model: GanModel, latents: Latents) -> Tensor:
+    """latents.data on the model's device and in its dtype. Raises ValueError if its shape does not fit the model."""
     config = model.config
     expected = {"z": (config.z_dim,), "w": (config.w_dim,), "w+": (config.style_count, config.w_dim)}[latents.space]
     if latents.data.shape[1:] != expected:
@@ -69,8 +72,8 @@ def _fitting(model: GanModel, latents: Latents) -> Tensor:
 
 @torch.no_grad()
 def to_w(model: GanModel, latents: Latents) -> Latents:
-    """z -> w through the model's mapping network; w stays."""
-    data = _fitting(model, latents)
+    """z -> w by the model's mapping network; w is returned as it is."""
+    data = _data_for(model, latents)
     if latents.space == "w+":
         raise ValueError("w+ latents differ from layer to layer and can't be turned into w; keep them as w+")
     if latents.space == "w":
@@ -80,15 +83,22 @@ def to_w(model: GanModel, latents: Latents) -> Latents:
 
 
 def to_w_plus(model: GanModel, latents: Latents) -> Latents:
-    """z or w -> w+ with equal styles in all layers; w+ stays."""
+    """z or w -> w+ with equal styles in all layers; w+ is returned as it is."""
     if latents.space == "w+":
-        return Latents("w+", _fitting(model, latents))
+        return Latents("w+", _data_for(model, latents))
     w = to_w(model, latents).data
-    return Latents("w+", w[:, None].expand(-1, model.config.style_count, -1))
+    return Latents("w+", repeat(w, "n w_dim -> n layers w_dim", layers=model.config.style_count))
+
+
+def to_space(model: GanModel, z: Latents, space: Space) -> Latents:
+    """z as latents of another space."""
+    if space == "z":
+        return z
+    return to_w(model, z) if space == "w" else to_w_plus(model, z)
 
 
 def truncate(model: GanModel, latents: Latents, psi: float, cutoff: int = 0) -> Latents:
-    """w_mean + psi (w - w_mean), in the first `cutoff` layers (0: all) -> w, or w+ where layers differ."""
+    """w_mean + psi (w - w_mean) in the first `cutoff` layers (0: all) -> w, or w+ if the layers differ."""
     count = model.config.style_count
     if not 0 <= cutoff <= count:
         raise ValueError(f'truncation cutoff {cutoff}: the model "{model.name}" has {count} layers; use 0 to {count}')
@@ -104,18 +114,18 @@ def truncate(model: GanModel, latents: Latents, psi: float, cutoff: int = 0) -> 
 
 
 def layer_range(model: GanModel, first: int = 0, last: int | None = None) -> slice:
-    """Layers first..last, both included (None: to the end), as a slice; refuses layers the model has not."""
+    """Layers first..last, both included (None: the last one), as a slice. Raises ValueError if one is out of range."""
     count = model.config.style_count
     last = count - 1 if last is None else last
     if not 0 <= first <= last < count:
         raise ValueError(
-            f'layers {first} to {last}: the model "{model.name}" has layers 0 to {count - 1}, give a range within them'
+            f'layers {first} to {last}: the model "{model.name}" has layers 0 to {count - 1}; choose a range of these'
         )
     return slice(first, last + 1)
 
 
 def join(parts: Sequence[Latents]) -> Latents:
-    """One batch of several. All in the same space."""
+    """One batch of several, which must be of one space and shape."""
     if not parts:
         raise ValueError("there are no latents to join")
     spaces = sorted({part.space for part in parts})
@@ -132,8 +142,3 @@ def join(parts: Sequence[Latents]) -> Latents:
         torch.cat([part.data.to(parts[0].data) for part in parts]),
         None if labels[0] is None else torch.cat([label.to(labels[0].device) for label in labels]),
     )
-
-
-def split(latents: Latents) -> list[Latents]:
-    """Batches of one."""
-    return [latents[i] for i in range(len(latents))]
