@@ -1,4 +1,4 @@
-"""Models that others offer, by name: where they come from, and under what licence. Nothing is downloaded unasked."""
+"""Models that others offer: names, addresses and licences. Nothing is downloaded unless the user asks for it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ NVIDIA = "https://nvlabs-fi-cdn.nvidia.com"
 
 @dataclass(frozen=True)
 class Offer:
-    """One download. folder: of the models folder where its files go; "" for a zip whose files tell by themselves."""
+    """One download. folder: the subfolder of the models folder for its files; "" for a zip, whose files decide."""
 
     name: str
     about: str
@@ -20,6 +20,7 @@ class Offer:
 
     @property
     def file(self) -> str:
+        """The file's name on the server."""
         return self.address.rsplit("/", 1)[1]
 
 

@@ -13,20 +13,21 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-CHUNK = 256 * 1024
-LARGEST = 8 * 2**30  # bytes of a download
+CHUNK = 256 * 1024  # bytes
+LARGEST = 8 * 2**30  # most bytes of a download
 SPARE = 2**30  # bytes to leave free on the disk
+RETRIABLE = (408, 425, 429, 500, 502, 503, 504)  # HTTP status codes after which another try may succeed
 Report = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
 class Rules:
-    """How patient to be. secure: take only https addresses, also when redirected."""
+    """When to give up on a download."""
 
-    timeout: float = 30.0
+    timeout: float = 30.0  # seconds without an answer
     tries: int = 6
-    pause: float = 2.0  # seconds before the second try; doubles
-    secure: bool = True
+    pause: float = 2.0  # seconds before the second try; doubles with each further one
+    secure: bool = True  # only https addresses, also after a redirect
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):
@@ -39,13 +40,13 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
 
 
 def _check_address(address: str, secure: bool) -> None:
-    scheme = urllib.parse.urlsplit(address).scheme
-    if scheme not in (("https",) if secure else ("https", "http")):
-        raise ValueError(f"{address} is not a safe address (https); nothing was downloaded from there")
+    allowed = ("https",) if secure else ("https", "http")
+    if urllib.parse.urlsplit(address).scheme not in allowed:
+        raise ValueError(f"{address} is not a safe address (https); nothing was downloaded from it")
 
 
 def size_of(address: str, rules: Rules = Rules()) -> int:
-    """Bytes that the server announces for an address; 0 when it doesn't say."""
+    """The size in bytes that the server announces for an address; 0 if it announces none."""
     _check_address(address, rules.secure)
     opener = urllib.request.build_opener(_Redirects(rules.secure))
     try:
@@ -63,12 +64,15 @@ def fetch(
     on_bytes: Report | None = None,
     poll: Callable[[], None] = lambda: None,
 ) -> str:
-    """Download `address` to `target` -> its SHA-256 in hexadecimal.
+    """Download `address` to `target` and return its SHA-256 (hex).
 
-    What has arrived is kept in `target`.part: after an interruption, also by `poll` raising, the next call goes on
-    there, unless the file on the server is another one by then. A whole file from an earlier call is asked about, not
-    sent again. on_bytes: called with (bytes so far, bytes in all or
-    0). Raises ValueError for what can't be downloaded, ConnectionError when the connection fails again and again.
+    What has arrived is kept in `target`.part. After an interruption, by `poll` raising or otherwise, the next call
+    resumes it, unless the file on the server has changed. If `target` is complete from an earlier call, the server is
+    only asked whether it has changed. ValueError for what can't be downloaded, ConnectionError if each try fails.
+
+    Args:
+        on_bytes: called with the number of bytes so far and in all (0 if the server doesn't say).
+        poll: called often; what it raises ends the download.
     """
     _check_address(address, rules.secure)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -78,23 +82,17 @@ def fetch(
     opener = urllib.request.build_opener(_Redirects(rules.secure))
     for attempt in range(rules.tries):
         poll()
-        before = part.stat().st_size if part.exists() else 0
-        try:
-            _receive(opener, address, part, rules, on_bytes, poll)
+        before = _size(part)
+        error = _try(opener, address, part, rules, on_bytes, poll)
+        if error is None:
             break
-        except urllib.error.HTTPError as error:
-            if _is_whole(error, before):
-                break
-            _explain(error, address, part)
-        except (OSError, http.client.HTTPException) as error:  # also timeouts and broken connections
-            if attempt == rules.tries - 1:
-                arrived = part.stat().st_size if part.exists() else 0
-                raise ConnectionError(
-                    f"the download of {address} broke off {rules.tries} times ({error or type(error).__name__}); "
-                    f"{arrived / 1e6:.1f} MB are kept: try again later to go on"
-                ) from error
-        grew = part.exists() and part.stat().st_size > before
-        _wait(0 if grew else rules.pause * 2**attempt, poll)
+        if attempt == rules.tries - 1:
+            raise ConnectionError(
+                f"the download of {address} broke off {rules.tries} times ({error or type(error).__name__}); "
+                f"{_size(part) / 1e6:.1f} MB are kept: try again later to resume it"
+            ) from error
+        if _size(part) <= before:
+            _wait(rules.pause * 2**attempt, poll)
     digest = hashlib.sha256()
     with part.open("rb") as file:
         while block := file.read(1 << 20):
@@ -105,25 +103,35 @@ def fetch(
 
 
 def discard(target: Path) -> None:
-    """Remove a downloaded file and what is remembered for going on with it."""
+    """Remove a downloaded file, its unfinished part, and their folder if it is empty then."""
     part = target.with_name(target.name + ".part")
     for path in (target, part, _note(part)):
         path.unlink(missing_ok=True)
-    with contextlib.suppress(OSError):  # other downloads are there
+    with contextlib.suppress(OSError):  # the folder holds other downloads
         target.parent.rmdir()
 
 
-def _is_whole(error: urllib.error.HTTPError, arrived: int) -> bool:
-    """Does the server refuse to go on because all of the file has arrived?"""
-    return error.code == 416 and arrived > 0 and error.headers.get("Content-Range") == f"bytes */{arrived}"
+def _try(opener, address: str, part: Path, rules: Rules, on_bytes: Report | None, poll) -> Exception | None:
+    """One try to complete `part`: None, or the error if another try may help. ValueError if none will."""
+    before = _size(part)
+    try:
+        _receive(opener, address, part, rules, on_bytes, poll)
+    except urllib.error.HTTPError as error:
+        if error.code == 416:  # "range not satisfiable": `part` is either complete or of another file
+            if before and error.headers.get("Content-Range") == f"bytes */{before}":
+                return None
+            part.unlink(missing_ok=True)
+        elif error.code not in RETRIABLE:
+            answer = f"{error.code} {error.reason}"
+            raise ValueError(f"{address} can't be downloaded: the server answers {answer}") from error
+        return error
+    except (OSError, http.client.HTTPException) as error:  # also timeouts and broken connections
+        return error
+    return None
 
 
-def _explain(error: urllib.error.HTTPError, address: str, part: Path) -> None:
-    """Raise for what another try won't help; 416 means that the part is not of this file any more."""
-    if error.code == 416:
-        part.unlink(missing_ok=True)
-    elif error.code not in (408, 425, 429, 500, 502, 503, 504):
-        raise ValueError(f"{address} can't be downloaded: the server answers {error.code} {error.reason}") from error
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
 
 
 def _wait(seconds: float, poll: Callable[[], None]) -> None:
@@ -134,11 +142,12 @@ def _wait(seconds: float, poll: Callable[[], None]) -> None:
 
 
 def _note(part: Path) -> Path:
+    """The JSON file that says of which address and version a part is."""
     return part.with_name(part.name + ".json")
 
 
-def _remembered(part: Path) -> dict[str, str]:
-    """Address and version of a part; empty where that is not known, also after a crash while it was written."""
+def _read_note(part: Path) -> dict[str, str]:
+    """Address and version of a part; empty if that is not known, for example after a crash while it was written."""
     try:
         note = json.loads(_note(part).read_text())
     except (FileNotFoundError, ValueError):
@@ -147,14 +156,15 @@ def _remembered(part: Path) -> dict[str, str]:
 
 
 def _version(headers) -> str:
-    """What names this very file to the server; a weak tag may not be used for going on."""
+    """What identifies the file's bytes to the server; a weak tag may not be used to resume a download."""
     tag = headers.get("ETag") or ""
     return tag if tag and not tag.startswith("W/") else headers.get("Last-Modified") or ""
 
 
 def _receive(opener, address: str, part: Path, rules: Rules, on_bytes: Report | None, poll) -> None:
-    """One try: the rest of the file, or all of it when the server has another one now. OSError to try again."""
-    start, note = (part.stat().st_size if part.exists() else 0), _remembered(part)
+    """Append the rest of the file to `part`, or write all of it if it has changed on the server."""
+    start = _size(part)
+    note = _read_note(part)
     request = urllib.request.Request(address, headers={"User-Agent": "gansketching"})
     if start and note.get("address") == address and note.get("version"):
         request.add_header("Range", f"bytes={start}-")
@@ -190,8 +200,10 @@ def _receive(opener, address: str, part: Path, rules: Rules, on_bytes: Report | 
 
 
 def check_size(total: int, part: Path) -> None:
+    """Raise ValueError if `total` bytes are too many for a model, or for the disk that `part` is on."""
     if total > LARGEST:
         raise ValueError(f"the file is {total / 1e9:.1f} GB, more than a model can be; stopped")
     free = shutil.disk_usage(part.parent).free
-    if free < 2 * total + SPARE:
-        raise ValueError(f"the disk has {free / 1e9:.1f} GB free, {(2 * total + SPARE) / 1e9:.1f} GB are needed")
+    needed = 2 * total + SPARE  # the download and what is made from it
+    if free < needed:
+        raise ValueError(f"the disk has {free / 1e9:.1f} GB free, {needed / 1e9:.1f} GB are needed")

@@ -1,10 +1,11 @@
-"""Installing a download: unpacked, turned into .safetensors, put where nodes list it. No code of a file is run."""
+"""Installing a download: unpacked, converted to .safetensors, written where nodes list it. No code of a file is run."""
 
 from __future__ import annotations
 
+import logging
 import shutil
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 
 from ..checkpoints.describe import kind_of, summarise
@@ -13,9 +14,11 @@ from ..checkpoints.native import save_model, save_photosketch
 from .catalogue import Offer
 from .fetch import Report, Rules, check_size, discard, fetch
 
+logger = logging.getLogger(__name__)
+
 _FOLDERS = {"model": "stylegan", "photosketch": "photosketch"}
 MODEL_ENDINGS = {".pth", ".pt", ".pkl"}
-PLACE = ".gansketching"  # of the models folder: downloads under way, apart from what the user keeps there
+DOWNLOADS = ".gansketching"  # in the models folder: unfinished downloads, apart from what the user keeps there
 
 
 def install(
@@ -27,28 +30,36 @@ def install(
     on_bytes: Report | None = None,
     poll: Callable[[], None] = lambda: None,
 ) -> list[Path]:
-    """Download an offer and write its models as .safetensors below `models` -> the files written.
+    """Download an offer and write its models as .safetensors below `models`.
 
-    keep: keep what was downloaded, too, beside them. The files name their source, licence and the SHA-256 of the
-    download. Interrupted by `poll`, the next call goes on. What the user has in the folder is never replaced:
-    ValueError for a file of the same name that came from elsewhere.
+    The files name their source, licence and the SHA-256 of the download. If `poll` interrupts the download by raising,
+    the next call resumes it. ValueError for a file of the same name that came from elsewhere: it is never replaced.
+
+    Args:
+        models: the models folder, with subfolders "stylegan" and "photosketch".
+        keep: keep the file as downloaded, too.
+        on_bytes, poll: as in fetch.
+
+    Returns:
+        The files written.
     """
     folder = models / (offer.folder or "stylegan")
-    kept, target = folder / offer.file, folder / f"{offer.name}.safetensors"
+    kept = folder / offer.file
+    target = folder / f"{offer.name}.safetensors"
     if keep and kept.exists():
         raise ValueError(f"{kept} exists already; rename it first, or leave out --keep")
     if offer.folder:
-        _check_free(target, offer)
-    download = models / PLACE / offer.file
+        _check_replaceable(target, offer)
+    download = models / DOWNLOADS / offer.file
     digest = fetch(offer.address, download, rules=rules, on_bytes=on_bytes, poll=poll)
-    about = {"source": offer.address, "source_sha256": digest, "licence": offer.licence}
+    metadata = {"source": offer.address, "source_sha256": digest, "licence": offer.licence}
     try:
-        written = (
-            [_convert(download, offer.folder, target, about)]
-            if offer.folder
-            else _unpack(download, offer, models, about, poll)
-        )
-    except ValueError:  # not the file it should be: the next call fetches it anew
+        if offer.folder:
+            _convert(download, offer.folder, target, metadata)
+            written = [target]
+        else:
+            written = _install_zip(download, offer, models, metadata, poll)
+    except ValueError:  # it is not the file it should be: the next call downloads it anew
         discard(download)
         raise
     if keep:
@@ -58,62 +69,69 @@ def install(
     return written
 
 
-def _check_free(target: Path, offer: Offer) -> None:
+def _check_replaceable(target: Path, offer: Offer) -> None:
     if target.exists() and summarise(target).source != offer.address:
         raise ValueError(f"{target} exists already and did not come from {offer.address}; rename it first")
 
 
-def _convert(source: Path, folder: str, target: Path, about: dict[str, str]) -> Path:
-    """A generator or a sketcher, whichever the folder is for."""
-    sketcher = folder == "photosketch"
-    network = load_photosketch(source) if sketcher else load_model(source)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    (save_photosketch if sketcher else save_model)(network, target, metadata=about)
-    return target
+def _convert(source: Path, folder: str, target: Path, metadata: dict[str, str]) -> None:
+    """Write a generator or a PhotoSketch network, whichever `folder` is for, as .safetensors."""
+    if folder == "photosketch":
+        save_photosketch(load_photosketch(source), target, metadata=metadata)
+    else:
+        save_model(load_model(source), target, metadata=metadata)
 
 
-def _unpack(download: Path, offer: Offer, models: Path, about: dict[str, str], poll) -> list[Path]:
-    """The models of a zip, in a folder named like the offer. Files of one folder come out together, as a discriminator
-    is looked for beside."""
-    written, place = [], download.with_suffix("")
+def _install_zip(download: Path, offer: Offer, models: Path, metadata: dict[str, str], poll) -> list[Path]:
+    """Write the models of a zip to folders named like the offer. All are unpacked first, because the loader looks for a
+    discriminator beside its generator."""
+    written = []
+    unpacked = download.with_suffix("")
     try:
-        try:
-            _extract(download, place, poll)
-        except (zipfile.BadZipFile, RuntimeError) as error:
-            raise ValueError(f"{offer.address} is not a readable zip; download it again") from error
-        for file in sorted(path for path in place.rglob("*") if path.suffix.lower() in MODEL_ENDINGS):
+        for _ in _unpack(download, unpacked, offer):
+            poll()
+        for file in sorted(path for path in unpacked.rglob("*") if path.suffix.lower() in MODEL_ENDINGS):
             poll()
             folder = _FOLDERS.get(kind_of(file))
             if not folder:
                 continue  # a discriminator, or something that is no network
-            name = file.stem if file.stem != "netG" else file.parent.name
+            name = file.parent.name if file.stem == "netG" else file.stem
             target = models / folder / offer.name / f"{name}.safetensors"
             if target in written:
                 target = target.with_name(f"{file.parent.name}-{name}.safetensors")
-            _check_free(target, offer)
-            written.append(_convert(file, folder, target, about))
+            _check_replaceable(target, offer)
+            try:
+                _convert(file, folder, target, metadata)
+            except ValueError as error:
+                logger.warning("%s: left out %s", offer.file, error)
+            else:
+                written.append(target)
     finally:
-        shutil.rmtree(place, ignore_errors=True)
+        shutil.rmtree(unpacked, ignore_errors=True)
     if not written:
         raise ValueError(f"{offer.address} holds no model that this pack reads")
     return written
 
 
-def _extract(download: Path, place: Path, poll) -> None:
-    """The model files of a zip, none of them outside `place`."""
-    with zipfile.ZipFile(download) as archive:
-        wanted = [
-            entry
-            for entry in archive.infolist()
-            if PurePosixPath(entry.filename).suffix.lower() in MODEL_ENDINGS
-            and not PurePosixPath(entry.filename).name.startswith(".")
-            and (place / entry.filename).resolve().is_relative_to(place.resolve())
-        ]
-        check_size(sum(entry.file_size for entry in wanted), download)
-        for entry in wanted:
-            file = place / entry.filename
-            file.parent.mkdir(parents=True, exist_ok=True)
-            with archive.open(entry) as packed, file.open("wb") as unpacked:
-                while block := packed.read(1 << 20):
-                    unpacked.write(block)
-                    poll()
+def _unpack(download: Path, folder: Path, offer: Offer) -> Iterator[None]:
+    """Unpack the model files of a zip, none outside `folder`; yields after each. ValueError for a broken zip."""
+    try:
+        with zipfile.ZipFile(download) as archive:
+            entries = [entry for entry in archive.infolist() if _is_model(entry, folder)]
+            check_size(sum(entry.file_size for entry in entries), download)
+            for entry in entries:
+                file = folder / entry.filename
+                file.parent.mkdir(parents=True, exist_ok=True)
+                with archive.open(entry) as packed, file.open("wb") as unpacked:
+                    shutil.copyfileobj(packed, unpacked)
+                yield
+    except ValueError:
+        raise
+    except Exception as error:  # zipfile and its decompressors raise errors of many types, as do odd file names
+        raise ValueError(f"{offer.address} is not a readable zip ({error}); download it again") from error
+
+
+def _is_model(entry: zipfile.ZipInfo, folder: Path) -> bool:
+    path = PurePosixPath(entry.filename)
+    is_inside = (folder / path).resolve().is_relative_to(folder.resolve())
+    return is_inside and path.suffix.lower() in MODEL_ENDINGS and not path.name.startswith(".")

@@ -66,7 +66,8 @@ def site():
                 self.send_header("Content-Range", f"bytes */{len(body)}")
                 self.send_header("Content-Length", "0")
                 return self.end_headers()
-            self.send_response(206 if start else site.status if not fault.isdigit() else int(fault))
+            status = 206 if start else site.status
+            self.send_response(int(fault) if fault.isdigit() else status)
             if start:
                 self.send_header("Content-Range", f"bytes {start + 7 * (fault == 'shift')}-{len(body) - 1}/{len(body)}")
             if fault == "endless":
@@ -127,7 +128,7 @@ def test_a_later_call_goes_on(site, tmp_path):
 
 def test_another_file_on_the_server_is_not_mixed_in(site, tmp_path):
     site.faults = ["break"]
-    with pytest.raises(ConnectionError, match=r"0\.3 MB are kept: try again later"):
+    with pytest.raises(ConnectionError, match=r"0\.3 MB are kept: try again later to resume it"):
         get(site, tmp_path, rules=Rules(timeout=0.5, tries=1, secure=False))
     site.body, site.version = BODY[::-1], '"two"'
     get(site, tmp_path)
@@ -171,6 +172,16 @@ def test_a_busy_server_is_asked_again_and_a_missing_file_is_not(site, tmp_path):
     with pytest.raises(ValueError, match="the server answers 404"):
         get(site, tmp_path / "other")
     assert len(site.requests) == 4
+
+
+@pytest.mark.parametrize("faults", [["503"] * 4, ["break", "503", "503", "503"]])
+def test_a_server_that_stays_busy_is_an_error(site, tmp_path, faults):
+    site.faults = faults
+    with pytest.raises(ConnectionError, match=r"broke off 4 times \(HTTP Error 503.*are kept: try again later"):
+        get(site, tmp_path)
+    assert not (tmp_path / "model.bin").exists() and len(site.requests) == 4
+    get(site, tmp_path)
+    assert (tmp_path / "model.bin").read_bytes() == BODY
 
 
 def test_web_pages_and_unsafe_addresses_are_refused(site, tmp_path):
@@ -243,7 +254,7 @@ def test_cancelled_while_unpacking_nothing_is_sent_again(site, tmp_path):
     site.body = packed.getvalue()
 
     def poll():
-        if (models / install_module.PLACE / "models").exists():
+        if (models / install_module.DOWNLOADS / "models").exists():
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
