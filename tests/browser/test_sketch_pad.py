@@ -24,7 +24,7 @@ def pad(browser, site):
 
 
 def rendered(value: str, sheet: int = 0, size: int = 256) -> np.ndarray:
-    return np.asarray(pad_module.picture_of(pad_module.parse(value)[sheet], size)) / 255
+    return np.asarray(pad_module.render_sheet(pad_module.parse(value)[sheet], size)) / 255
 
 
 def ends(stroke: dict) -> list[int]:

@@ -7,6 +7,7 @@ import json
 
 import pytest
 import torch
+from mutations import mutated
 
 from gansketching_core.cli.pack import load_pack
 from gansketching_core.sketches import pad
@@ -95,38 +96,46 @@ def test_an_empty_pad_is_an_error(sheets):
 
 HOSTILE = {
     "no text": (7, "text of a Sketch Pad, not 7"),
-    "no JSON": ("{oops", "no JSON.*oops"),
-    "a list": ("[1]", r"JSON object of a Sketch Pad, not \[1\]"),
+    "no JSON": ("{oops", "must be the JSON text of a Sketch Pad.*oops.*line 1"),
+    "a list": ("[1]", r"JSON text of a Sketch Pad, not \[1\]"),
     "no version": ("{}", "not {}"),
     "a newer version": ('{"v":2,"sheets":[[]]}', "version 2, this pack reads 1: update"),
     "version true": ('{"v":true,"sheets":[[]]}', "version True"),
-    "deep nesting": ("[" * 200_000, "no JSON"),
-    "deep nesting inside": ('{"v":1,"sheets":' + "[" * 900 + "]" * 900 + "}", "sheet 1, stroke 1"),
+    "deep nesting": ("[" * 200_000, "recursion limit"),
+    "deep nesting inside": ('{"v":1,"sheets":' + "[" * 900 + "]" * 900 + "}", "recursion limit"),
     "too long": ("x" * 1_000_001, "1000001 characters, at most 1000000"),
-    "no sheets": ('{"v":1}', "list of 1 to 30, not None"),
-    "zero sheets": (value(), "list of 1 to 30, not 0"),
-    "31 sheets": (value(*[[]] * 31), "list of 1 to 30, not 31"),
-    "a sheet of text": (value("abc"), "sheet 1 must be a list of strokes, not 'abc'"),
+    "no sheets": ('{"v":1}', "sheets: Field required"),
+    "zero sheets": (value(), "sheets: .*at least 1 item .*not 0"),
+    "31 sheets": (value(*[[]] * 31), "sheets: .*at most 30 items .*not 31"),
+    "a sheet of text": (value("abc"), "sheet 1: .*valid array .given: 'abc'"),
     "too many strokes": (value([{"w": 1, "p": [1, 1]}] * 5001), "5001 strokes, at most 5000"),
     "too many points": (value([{"w": 1, "p": [1, 1] * 30_001}] * 2), "60002 points, at most 60000"),
-    "a stroke of text": (value([LINE, "s"]), "sheet 1, stroke 2 must be an object"),
-    "no width": (value([{"p": [1, 1]}]), "w has None"),
-    "width 0": (value([{"w": 0, "p": [1, 1]}]), "w has 0, use whole numbers from 1 to 256"),
-    "width 257": (value([{"w": 257, "p": [1, 1]}]), "w has 257"),
-    "no points": (value([{"w": 1, "p": []}]), r"p must be a list x, y"),
+    "a stroke of text": (value([LINE, "s"]), "sheet 1, stroke 2: .*object .given: 's'"),
+    "no width": (value([{"p": [1, 1]}]), "stroke 1, w: Field required"),
+    "width 0": (value([{"w": 0, "p": [1, 1]}]), "w: .*greater than or equal to 1 .given: 0"),
+    "width 257": (value([{"w": 257, "p": [1, 1]}]), "w: .*less than or equal to 256 .given: 257"),
+    "no points": (value([{"w": 1, "p": []}]), "p: .*at least 2 items"),
     "half a point": (value([{"w": 1, "p": [1, 2, 3]}]), r"p must be a list x, y.*\[1, 2, 3\]"),
-    "points of text": (value([{"w": 1, "p": "12"}]), "p must be a list x, y"),
-    "outside": (value([{"w": 1, "p": [1, 1024]}]), "p has 1024, use whole numbers from 0 to 1023"),
-    "negative": (value([{"w": 1, "p": [-1, 1]}]), "p has -1"),
-    "a fraction": (value([{"w": 1, "p": [0.5, 1]}]), "p has 0.5"),
-    "true": (value([{"w": 1, "p": [True, 1]}]), "p has True"),
-    "NaN": ('{"v":1,"sheets":[[{"w":1,"p":[NaN,1]}]]}', "NaN is no whole number"),
-    "infinity": ('{"v":1,"sheets":[[{"w":1,"p":[1e999,1]}]]}', "p has inf"),
-    "a huge number": ('{"v":1,"sheets":[[{"w":1,"p":[1,' + "9" * 4000 + "]}]]}", "p has a huge number"),
-    "a gigantic number": ('{"v":1,"sheets":[[{"w":1,"p":[1,' + "9" * 9000 + "]}]]}", "no JSON"),
-    "pressure missing": (value([{"w": 1, "p": [1, 1, 2, 2], "f": [1]}]), "f must be a list of 2 percents"),
-    "pressure 0": (value([{"w": 1, "p": [1, 1], "f": [0]}]), "f has 0"),
-    "eraser 2": (value([{"w": 1, "p": [1, 1], "e": 2}]), "e has 2"),
+    "points of text": (value([{"w": 1, "p": "12"}]), "p: .*valid array .given: '12'"),
+    "outside": (value([{"w": 1, "p": [1, 1024]}]), "p: .*less than 1024 .given: 1024"),
+    "negative": (value([{"w": 1, "p": [-1, 1]}]), "p: .*greater than or equal to 0 .given: -1"),
+    "a fraction": (value([{"w": 1, "p": [0.5, 1]}]), "p: .*valid integer .given: 0.5"),
+    "true": (value([{"w": 1, "p": [True, 1]}]), "p: .*valid integer .given: True"),
+    "NaN": ('{"v":1,"sheets":[[{"w":1,"p":[NaN,1]}]]}', "p: .*valid integer .given: nan"),
+    "infinity": ('{"v":1,"sheets":[[{"w":1,"p":[1e999,1]}]]}', "p: .*valid integer .given: inf"),
+    "a huge number": (
+        '{"v":1,"sheets":[[{"w":1,"p":[1,' + "9" * 4000 + "]}]]}",
+        "given: a huge number",
+    ),
+    "a gigantic number": ('{"v":1,"sheets":[[{"w":1,"p":[1,' + "9" * 9000 + "]}]]}", "out of range"),
+    "pressure missing": (
+        value([{"w": 1, "p": [1, 1, 2, 2], "f": [1]}]),
+        "f must be a list with one percentage",
+    ),
+    "pressure 0": (value([{"w": 1, "p": [1, 1], "f": [0]}]), "f: .*greater than or equal to 1 .given: 0"),
+    "a million errors": ('{"v":1,"sheets":[[' + "1," * 400_000 + "1]]}", "sheet 1, stroke 1: .*object"),
+    "half a character": ("\ud800", "unicode"),
+    "eraser 2": (value([{"w": 1, "p": [1, 1], "e": 2}]), "e: .*less than or equal to 1 .given: 2"),
 }
 
 
@@ -137,6 +146,16 @@ def test_bad_values_are_refused_with_the_value_and_a_remedy(case):
         pad.parse(text)
     assert len(str(error.value)) < 300
     assert SketchPad.VALIDATE_INPUTS(text) == str(error.value)
+
+
+def test_mutated_values_are_read_or_refused():
+    text = value([LINE, {**LINE, "f": [30, 70], "e": 1}], [{"w": 5, "p": [1, 2]}]).encode()
+    for seed in range(500):
+        try:
+            pad.parse(mutated(text, seed).decode("utf-8", "surrogateescape"))
+        except ValueError as error:
+            assert len(str(error)) < 300, seed
+            assert "sheet" in str(error) or "Sketch Pad" in str(error) or "version" in str(error), seed
 
 
 # ------------------------------------------------------------------------------------------------------------ the node
