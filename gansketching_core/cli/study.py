@@ -9,7 +9,8 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from ..experiments.study import METHODS, Cell, Study, plan
+from ..experiments.study import Study
+from ..experiments.study_plan import METHODS, Cell, plan
 from ..experiments.study_report import environment, sheet, tables
 from ..files import atomic_write
 from ..networks.feature_networks import EXTRACTORS, OFFLINE, load_extractor
@@ -22,9 +23,10 @@ FRUIT = ("banana", "pineapple", "strawberry", "avocado", "lemon")
 
 
 def study(parser: ArgumentParser, argv: list[str]) -> None:
-    """Measure how well customised models meet the photos of a class that they were asked for by sketches alone: the
-    method, its baselines and ablations, every number with its spread. Hours on a CPU. Ctrl-C keeps all that has been
-    measured; the same command goes on. Several of these commands may share an output folder, for different classes."""
+    """Measure how near the samples of models that were customised with sketches of a class are to photos of that
+    class: the method, its baselines and ablations. Takes hours on a CPU. Ctrl-C keeps all that has been measured, and
+    the same command goes on. Several such commands may share an output folder, for different classes. One measurement,
+    of a method for a class with a seed, is called a cell."""
     parser.add_argument("name", choices=["fruit"], help="the study: fruit")
     parser.add_argument("--data", type=Path, required=True, help="folder or zip of photos, a folder for each variety")
     parser.add_argument("--output", type=Path, default=Path("study"), metavar="FOLDER", help="(default: study)")
@@ -37,9 +39,9 @@ def study(parser: ArgumentParser, argv: list[str]) -> None:
     parser.add_argument(
         "--methods", nargs="+", default=list(METHODS), metavar="METHOD", help=f"of {', '.join(METHODS)}"
     )
-    parser.add_argument("--seeds", type=int, default=3, metavar="N", help="of the main table (default: 3)")
-    parser.add_argument("--samples", type=int, default=500, metavar="N", help="pictures a cell (default: 500)")
-    parser.add_argument("--steps", type=int, metavar="N", help="of every training, to try things out")
+    parser.add_argument("--seeds", type=int, default=3, metavar="N", help="seeds of the main table (default: 3)")
+    parser.add_argument("--samples", type=int, default=500, metavar="N", help="samples in each cell (default: 500)")
+    parser.add_argument("--steps", type=int, metavar="N", help="length of every training, to try things out")
     parser.add_argument("--report-only", action="store_true", help="write the tables of what has been measured")
     args = parser.parse_args(argv)
 
@@ -78,17 +80,17 @@ def _measure(task: Study, cells: list[Cell]) -> None:
     with tqdm(todo, desc="study", unit="cell", dynamic_ncols=True) as bar:
         for cell in bar:
             bar.set_postfix_str(str(cell))
-            found = task.measure(cell)
-            bar.write(f"{cell}: Frechet distance {found['frechet']:.1f}, {found['seconds']:.0f} s", file=sys.stderr)
+            result = task.measure(cell)
+            bar.write(f"{cell}: Frechet distance {result['frechet']:.1f}, {result['seconds']:.0f} s", file=sys.stderr)
 
 
 def _report(task: Study, cells: list[Cell], args: Namespace) -> None:
-    results = {cell: found for cell in cells if (found := task.kept(cell))}
+    kept = {cell: task.kept(cell) for cell in cells}
+    results = {cell: result for cell, result in kept.items() if result}
     if not results:
         return
-    head = (
-        f"Extractor: {next(iter(results.values()))['extractor']}; {args.samples} samples a cell. {environment()}.\n\n"
-    )
+    extractor = next(iter(results.values()))["extractor"]
+    head = f"Extractor: {extractor}; {args.samples} samples in each cell. {environment()}.\n\n"
     page = head + tables(results, args.classes)
     atomic_write(args.output / "tables.md", lambda path: path.write_text(page, "utf-8"))
     for target in args.classes:

@@ -1,1 +1,1 @@
-"""Evaluation: metrics, the match of a model and its sketches, a classifier."""
+"""Evaluation: metrics of samples and photos, the sketch match, a classifier of samples."""

@@ -1,4 +1,4 @@
-"""A small classifier on features, to count which kinds of thing a model makes."""
+"""A small classifier on features, to count which kinds of objects a model's samples show."""
 
 from __future__ import annotations
 
@@ -32,20 +32,21 @@ class Classifier:
         return sum(guess == label for guess, label in zip(guesses, labels, strict=True)) / len(guesses)
 
     def counts(self, features: Tensor) -> dict[str, int]:
-        """How many of the features [N,D] fall into each class, also those of which there are none."""
-        found = Counter(self.predict(features))
-        return {name: found[name] for name in self.classes}
+        """Number of features [N,D] in each class, 0 included."""
+        counts = Counter(self.predict(features))
+        return {name: counts[name] for name in self.classes}
 
 
 def fit_classifier(features: Tensor, labels: Sequence[str], *, decay: float = 1e-2) -> Classifier:
-    """Fit on features [N,D] and their labels, in float64. decay: weight of the L2 penalty on standardised features."""
+    """Fit a classifier to features [N,D] and their labels, in float64. decay: weight of the L2 penalty on weights."""
     if len(features) != len(labels):
         raise ValueError(f"there are {len(features)} features and {len(labels)} labels; give one label for each")
     classes = tuple(sorted(set(labels)))
     if len(classes) < 2:
         raise ValueError(f"the labels name {len(classes)} class; a classifier needs at least two")
     x = features.double()
-    mean, scale = x.mean(dim=0), x.std(dim=0).clamp(min=1e-6)
+    mean = x.mean(dim=0)
+    scale = x.std(dim=0).clamp(min=1e-6)
     x = (x - mean) / scale
     target = torch.tensor([classes.index(label) for label in labels])
     weight = torch.zeros(len(classes), x.shape[1], dtype=torch.float64, requires_grad=True)

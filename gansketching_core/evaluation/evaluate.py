@@ -1,4 +1,4 @@
-"""How good a model's images are, beside photos."""
+"""A model's samples compared with photos."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
+from einops import rearrange
 from torch import Tensor, nn
 
 from ..latents.sampling import SampleConfig, render, sample_z
@@ -15,12 +16,17 @@ from ..networks.stylegan2 import GanModel
 from .metrics import FeatureStatistics, frechet_distance, kernel_distance, path_length, precision_recall
 
 
-@dataclass
+@dataclass(frozen=True)
 class Evaluation:
-    """Samples of a model beside photos, measured in the features of `extractor`: see metrics.
+    """Metrics of a model's samples and photos, on the features of an extractor (`evaluation.metrics`).
 
-    samples, photos: how many. frechet: Frechet distance, FID only where `is_fid`. kid: times 1000, with its standard
-    deviation over subsets. path_length: in w at the end points, on features of the extractor; None when not asked for.
+    extractor: name of the network.
+    is_fid: whether `frechet` may be called FID.
+    samples, photos: number of each.
+    frechet: Frechet distance.
+    kid, kid_deviation: KID x 1000, and its standard deviation over subsets.
+    precision, recall: 0..1, with k = 3.
+    path_length: in w at the end points, on features of the extractor; None if not asked for.
     """
 
     extractor: str
@@ -60,18 +66,27 @@ def evaluate_model(
     batch: int = 16,
     on_batch: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
-    """Compare `count` samples with photos [N,3,H,W] in -1..1 at the model's size.
+    """Compare samples of a model with photos.
 
-    on_batch: called with (done, total) images, of samples, photos and pairs together; may raise. config: truncation
-    and noise of the samples, none by default. path_length_pairs: steps of the path length, 0 for none.
+    Args:
+        model: the generator.
+        photos: [N,3,R,R] in -1..1 at the model's size.
+        extractor: images [B,3,R,R] in -1..1 -> features [B,D], as `feature_networks.Extractor`.
+        count: number of samples.
+        seed: of the samples.
+        label: the class, for class-conditional models; None: all classes in turn.
+        config: truncation and noise of the samples; no truncation by default.
+        path_length_pairs: steps of the path length; 0 leaves it out.
+        batch: images at a time.
+        on_batch: called with (done, total) images, of samples, photos and pairs together; may raise to stop.
     """
     if count < 4 or len(photos) < 4:
         raise ValueError(f"{count} samples and {len(photos)} photos can't be compared; use at least 4 of each")
-    total, done = count + len(photos) + path_length_pairs, 0
+    total = count + len(photos) + path_length_pairs
 
-    def report(done_now: int) -> None:
+    def report(done: int) -> None:
         if on_batch:
-            on_batch(done + done_now, total)
+            on_batch(done, total)
 
     latents = sample_z(model, count, seed, label)
 
@@ -81,35 +96,28 @@ def evaluate_model(
             yield render(model, part, config or SampleConfig(), seed=seed + first, batch=batch)
 
     fake = extract(extractor, samples(), on_batch=report)
-    done += count
-    real = extract(extractor, photos, batch=batch, on_batch=report)
-    done += len(photos)
-    kid, deviation = kernel_distance(real, fake, subset_size=min(1000, min(count, len(photos)) // 2 + 1))
+    real = extract(extractor, photos, batch=batch, on_batch=lambda done: report(count + done))
+    kid, kid_deviation = kernel_distance(real, fake, subset_size=min(1000, min(count, len(photos)) // 2 + 1))
     precision, recall = precision_recall(real, fake)
     length = None
     if path_length_pairs:
-        length = _path_length(model, extractor, path_length_pairs, seed, label, batch, lambda k, _: report(k))
+        w = to_w(model, sample_z(model, 2 * path_length_pairs, seed + 1, label)).data
+        length = path_length(
+            lambda ws: model.generator.synthesize(ws, noise="const"),
+            rearrange(w, "(pairs two) c -> pairs two c", two=2),
+            lambda a, b: (extractor(a) - extractor(b)).double().square().sum(dim=1),
+            batch=batch,
+            on_batch=lambda done, _: report(count + len(photos) + done),
+        )
     return Evaluation(
         extractor=getattr(extractor, "name", type(extractor).__name__),
         is_fid=getattr(extractor, "is_fid", False),
         samples=count,
         photos=len(photos),
         frechet=frechet_distance(FeatureStatistics.of(real), FeatureStatistics.of(fake)),
-        kid=1000 * kid,
-        kid_deviation=1000 * deviation,
+        kid=kid,
+        kid_deviation=kid_deviation,
         precision=precision,
         recall=recall,
         path_length=length,
     )
-
-
-def _path_length(model, extractor, pairs: int, seed: int, label: int | None, batch: int, on_batch) -> float:
-    w = to_w(model, sample_z(model, 2 * pairs, seed + 1, label)).data.view(pairs, 2, -1)
-
-    def synthesise(ws: Tensor) -> Tensor:
-        return model.generator.synthesize(ws, noise="const")
-
-    def distance(a: Tensor, b: Tensor) -> Tensor:
-        return (extractor(a) - extractor(b)).double().square().sum(dim=1)
-
-    return path_length(synthesise, w, distance, batch=batch, on_batch=on_batch)

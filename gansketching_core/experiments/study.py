@@ -5,19 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 
 import torch
+from einops import rearrange
 from torch import Tensor, nn
 
-from ..checkpoints.hashes import weights_hash
+from ..checkpoints.hashes import tensors_hash, weights_hash
 from ..datasets import ImageSet, hold_out, image_names, kind_of, load_images
 from ..evaluation.metrics import FeatureStatistics, frechet_distance, kernel_distance, precision_recall
 from ..files import atomic_write
-from ..images import save_png
+from ..images import grid, save_png
 from ..latents.mean_shift import shift_towards
 from ..latents.sampling import render, sample_drawings, sample_z
 from ..networks.feature_networks import extract
@@ -26,107 +26,29 @@ from ..random_streams import stream
 from ..sketches.distance import chamfer
 from ..sketches.prepare import prepare_sketches
 from ..training.finetune_config import FinetuneConfig
-from ..training.finetune_run import customise
+from ..training.finetune_run import REVISION, customise
 from ..training.placement import PlacementConfig, placed
+from .study_plan import METHODS, SKETCHES, Cell
 
-SKETCHES = 30
-SHOWN = 12  # pictures of a cell that the sheets show
+SHOWN = 12  # samples of a cell in its picture
 REGULARISING = 500  # photos of the regularisation by images
-PAPER_STEPS = 1500
-
-
-@dataclass(frozen=True)
-class Method:
-    """One row of the tables.
-
-    preset, options: of a fine-tuning. shift: a mean shift in w instead, by "drawings" or "features", `strength` times
-    as far (None: the preset's warm start, with its spread). sketches: how many; human: Quick, Draw! ones. photos: no
-    model at all but training photos of the class, to show what the metrics say of pictures that are right.
-    """
-
-    title: str
-    group: str = "main"
-    preset: str = ""
-    options: dict = field(default_factory=dict)
-    shift: str = ""
-    strength: float | None = 1.0
-    sketches: int = SKETCHES
-    human: bool = False
-    photos: bool = False
-
-
-METHODS: dict[str, Method] = {
-    "original": Method("original model"),
-    "shift": Method("mean shift in w, by drawings", shift="drawings"),
-    "shift-features": Method("mean shift in w, by features of drawings", shift="features"),
-    "w-shift": Method("trained shift of w", preset="fast", options={"trainable": "w_shift", "warm_start": 0.0}),
-    "fast": Method("full method, preset fast", preset="fast"),
-    "photos": Method("training photos of the class", photos=True),
-    "paper": Method(
-        f"full method, preset paper, {PAPER_STEPS:,} steps",
-        "paper",
-        preset="paper",
-        options={"steps": PAPER_STEPS, "batch_statistics": False},
-    ),
-    "fast-5": Method("5 line drawings", "sketches", preset="fast", sketches=5),
-    "fast-1": Method("1 line drawing", "sketches", preset="fast", sketches=1),
-    "human-5": Method("5 Quick, Draw! sketches", "sketches", preset="fast", sketches=5, human=True),
-    "human-1": Method("1 Quick, Draw! sketch", "sketches", preset="fast", sketches=1, human=True),
-    "cold": Method("without the warm start", "ablations", preset="fast", options={"warm_start": 0.0}),
-    "no-lines": Method("without the distance of lines", "ablations", preset="fast", options={"distance_weight": 0.0}),
-    "wide": Method("warm start with the whole spread of w", "ablations", preset="fast", options={"warm_spread": 1.0}),
-    "warm-only": Method("the warm start alone", "ablations", shift="drawings", strength=None),
-    "no-image-term": Method("no regularisation", "ablations", preset="fast", options={"regularisation": "none"}),
-    "weights": Method("regularisation by weights", "ablations", preset="fast", options={"regularisation": "weights"}),
-    "images": Method("regularisation by photos", "ablations", preset="fast", options={"regularisation": "images"}),
-    "lambda-0.7": Method("the paper's lambda of 0.7", "ablations", preset="fast", options={"image_weight": 0.7}),
-    "no-augmentation": Method("without augmentation", "ablations", preset="fast", options={"augmentation": ""}),
-    "scratch": Method("D_Y from scratch", "ablations", preset="fast", options={"sketch_discriminator": "scratch"}),
-}
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One measurement."""
-
-    target: str
-    method: str
-    seed: int
-
-    def __str__(self) -> str:
-        return f"{self.target}.{self.method}.{self.seed}"
-
-
-def plan(targets: Sequence[str], methods: Sequence[str], seeds: int, human: Iterable[str] = ()) -> list[Cell]:
-    """The cells in the order that makes partial results useful: the main table for every class and the first seed, the
-    ablations, the numbers of sketches, further seeds of the main table, and the paper's preset, which takes longest."""
-    for name in methods:
-        if name not in METHODS:
-            raise ValueError(f'method "{name}" is unknown; use some of {", ".join(METHODS)}')
-    with_human = set(human)
-    rounds = [
-        ("main", 0),
-        ("ablations", 0),
-        ("sketches", 0),
-        *(("main", seed) for seed in range(1, seeds)),
-        ("paper", 0),
-    ]
-    cells = [
-        Cell(target, name, seed)
-        for group, seed in rounds
-        for target in targets
-        for name in methods
-        if METHODS[name].group == group
-    ]
-    return [cell for cell in cells if not METHODS[cell.method].human or cell.target in with_human]
 
 
 class Study:
-    """Measures cells. photos: folder or zip with one folder per variety; a class is a folder's name up to the first _.
+    """Measures cells and keeps their results in a folder.
 
-    extractor: images -> features (features.Extractor). placement: how the model's training pictures were turned, shrunk
-    and moved; photos and held-out photos are placed alike, so that no method is judged by that. human: class -> folder
-    of hand-drawn sketches. samples: generated and real pictures a cell. steps: of every training, to try things out.
+    Args:
+        photos: folder or zip with one folder for each variety; a class is a folder's name up to the first _.
+        model: the base model.
+        sketcher: photo [B,3,R,R] in -1..1 -> line drawing [B,1,R,R] in -1..1.
+        extractor: images [B,3,R,R] in -1..1 -> features [B,D], as `feature_networks.Extractor`.
+        folder: where results and trainings are kept.
+        placement: how the model's training pictures were turned, shrunk and shifted. The photos of the study are placed
+            in the same way, so that no method gains or loses by that.
+        samples: number of samples, and of photos to compare them with, in each cell.
+        human: folder of hand-drawn sketches for each class that has one.
+        steps: length of every training, to try things out; None: the method's.
+        poll: called often; may raise to stop.
     """
 
     def __init__(
@@ -145,12 +67,18 @@ class Study:
     ):
         if samples < 16:
             raise ValueError(f"samples is {samples}; use 16 or more")
-        self.photos, self.model, self.sketcher, self.extractor = Path(photos), model, sketcher, extractor
-        self.folder, self.placement, self.samples = Path(folder), placement, samples
-        self.human, self.poll = human or {}, poll
+        self.photos = Path(photos)
+        self.model = model
+        self.sketcher = sketcher
+        self.extractor = extractor
+        self.folder = Path(folder)
+        self.placement = placement
+        self.samples = samples
+        self.human = human or {}
         self.changes = {} if steps is None else {"steps": steps}
-        self._cache: dict[tuple, object] = {}
-        self._train, self._held = hold_out(image_names(photos))
+        self.poll = poll
+        self._cache: dict[tuple, Tensor] = {}
+        self._training_names, self._held_out_names = hold_out(image_names(photos))
 
     # ------------------------------------------------------------------------------------------------------- the cells
 
@@ -158,43 +86,55 @@ class Study:
         return self.folder / "cells" / f"{cell}.json"
 
     def fingerprint(self, cell: Cell) -> str:
-        """Of all that a cell depends on beside its name: kept cells of another study are not mixed in."""
+        """Hash of everything but its name that determines the result of a cell; results of others are not mixed in."""
         method = METHODS[cell.method]
-        preset = method.preset or ("fast" if method.strength is None else "")
-        options = FinetuneConfig.preset(preset, **{**method.options, **self.changes}) if preset else ""
-        return hashlib.sha256(repr((self._fingerprint, str(options))).encode()).hexdigest()[:16]
+        inputs = [self._shared_fingerprint, method.shift, method.options, method.sketches, method.photos]
+        if method.preset:
+            inputs.append(self._config(cell).model_dump())
+        if method.human:
+            inputs.append(_files_hash(self.human[cell.target]))
+        return hashlib.sha256(repr(inputs).encode()).hexdigest()[:16]
 
     @cached_property
-    def _fingerprint(self) -> str:
-        parts = [weights_hash(self.model), getattr(self.extractor, "name", ""), str(self.samples)]
-        digest = hashlib.sha256(repr([*parts, self.placement.model_dump_json(), type(self.sketcher).__name__]).encode())
-        for tensor in self.sketcher.state_dict().values():
-            digest.update(tensor.cpu().contiguous().numpy().tobytes())
-        return digest.hexdigest()
+    def _shared_fingerprint(self) -> list:
+        return [
+            REVISION,
+            weights_hash(self.model),
+            repr(self.sketcher),
+            tensors_hash(self.sketcher.state_dict()),
+            getattr(self.extractor, "name", ""),
+            self.samples,
+            self.placement.model_dump(),
+            _files_hash(self.photos),
+        ]
+
+    def _config(self, cell: Cell) -> FinetuneConfig:
+        method = METHODS[cell.method]
+        return FinetuneConfig.preset(method.preset, **{**method.options, **self.changes, "seed": cell.seed})
 
     def kept(self, cell: Cell) -> dict | None:
-        """The result of a cell that was measured before with the same model, options and extractor."""
+        """The result of a cell that was measured before from the same inputs."""
         try:
-            found = json.loads(self.path(cell).read_text())
+            result = json.loads(self.path(cell).read_text())
         except (OSError, ValueError):
             return None
-        return found if found.get("fingerprint") == self.fingerprint(cell) else None
+        return result if result.get("fingerprint") == self.fingerprint(cell) else None
 
     def measure(self, cell: Cell) -> dict:
         """The numbers of a cell, measured or kept, with the extractor and the method's title."""
-        if found := self.kept(cell):
-            return found
-        if METHODS[cell.method].photos:
-            steps, seconds, images = 0, 0.0, self._photos(cell)
-        else:
-            model, steps, seconds = self._customised(cell)
-            images = self._samples(model, cell)
-        features, real = extract(self.extractor, images, on_batch=lambda _: self.poll()), self._real_features(cell)
-        distances = self._distances(images, cell)
-        key = ("distances", cell.target, cell.seed)
-        original = self._once(key, lambda: self._distances(self._samples(self.model, cell), cell))
+        kept = self.kept(cell)
+        if kept:
+            return kept
+        images, steps, seconds = self._images(cell)
+        features = extract(self.extractor, images, on_batch=lambda _: self.poll())
+        real = self._real_features(cell)
         kid, _ = kernel_distance(real, features, subsets=50, subset_size=min(200, self.samples // 2))
         precision, recall = precision_recall(real, features)
+        distances = self._distances(images, cell)
+        original = self._once(
+            ("distances of the original", cell.target, cell.seed),
+            lambda: self._distances(self._samples(self.model, cell.seed), cell),
+        )
         result = {
             "fingerprint": self.fingerprint(cell),
             "title": METHODS[cell.method].title,
@@ -210,17 +150,24 @@ class Study:
             "seconds": seconds,
         }
         path = self.path(cell)
-        atomic_write(path.with_suffix(".png"), lambda temporary: save_png(_strip(images[:SHOWN]), temporary))
+        atomic_write(path.with_suffix(".png"), lambda temporary: save_png(grid(images[:SHOWN], SHOWN), temporary))
         atomic_write(path, lambda temporary: temporary.write_text(json.dumps(result, indent=1)))
         return result
 
-    def _samples(self, model: GanModel, cell: Cell) -> Tensor:
-        """Images [N,3,R,R] of the seed's latents."""
-        latents = sample_z(self.model, self.samples, 10_000 + cell.seed)
+    def _images(self, cell: Cell) -> tuple[Tensor, int, float]:
+        """-> images [N,3,R,R] in -1..1 by the cell's method, steps and seconds of the training."""
+        if METHODS[cell.method].photos:
+            return self._training_photos(cell), 0, 0.0
+        model, steps, seconds = self._customised(cell)
+        return self._samples(model, cell.seed), steps, seconds
+
+    def _samples(self, model: GanModel, seed: int) -> Tensor:
+        """Images [N,3,R,R] in -1..1."""
+        latents = sample_z(self.model, self.samples, 10_000 + seed)
         return render(model, latents, batch=16, on_batch=lambda *_: self.poll()).clamp(-1, 1)
 
     def _distances(self, images: Tensor, cell: Cell) -> Tensor:
-        """From images to the nearest of the class's line drawings: [N]."""
+        """Chamfer distances [N] from the drawings of images to the nearest of the class's line drawings."""
         return chamfer(self._drawn(images), self.drawings(cell.target, cell.seed)).amin(dim=1)
 
     @torch.no_grad()
@@ -228,74 +175,78 @@ class Study:
         return torch.cat([self.sketcher(part) for part in images.split(32)])
 
     def _customised(self, cell: Cell) -> tuple[GanModel, int, float]:
-        """-> model, steps and seconds of its making, the reading of photos left out."""
-        method, drawings = METHODS[cell.method], self.drawings(cell.target, cell.seed)
-        if cell.method == "original":
-            return self.model, 0, 0.0
+        """-> model, steps and seconds of its making, without the reading of photos."""
+        method = METHODS[cell.method]
         if method.shift:
-            options = {"distance": self._by_features} if method.shift == "features" else {}
-            if method.strength is None:
-                preset = FinetuneConfig()
-                options |= {"strength": preset.warm_start, "spread": preset.warm_spread, "per_sketch": True}
-            else:
-                options["strength"] = method.strength
-            started = time.perf_counter()
-            model = shift_towards(self.model, drawings, self.sketcher, seed=cell.seed, **options)
-            return model, 0, time.perf_counter() - started
-        config = FinetuneConfig.preset(method.preset, **{**method.options, **self.changes}, seed=cell.seed)
+            return self._shifted(cell)
+        if method.preset:
+            return self._finetuned(cell)
+        return self.model, 0, 0.0
+
+    def _shifted(self, cell: Cell) -> tuple[GanModel, int, float]:
+        method = METHODS[cell.method]
+        drawings = self.drawings(cell.target, cell.seed)
+        distance = self._by_features if method.shift == "features" else chamfer
+        started = time.perf_counter()
+        model = shift_towards(self.model, drawings, self.sketcher, seed=cell.seed, distance=distance, **method.options)
+        return model, 0, time.perf_counter() - started
+
+    def _finetuned(self, cell: Cell) -> tuple[GanModel, int, float]:
+        config = self._config(cell)
         photos = self._regularising() if config.regularisation == "images" else None
-        user = self._user_drawings(cell, method)
+        user = self._user_drawings(cell)
         started = time.perf_counter()
         reference = sample_drawings(self.model, self.sketcher)
         sketches = prepare_sketches(user, self.model.config.resolution, reference=reference)
-        before = time.perf_counter() - started
+        preparation = time.perf_counter() - started
         run = customise(
             self.model, sketches, self.sketcher, config, images=photos, folder=self.folder / "runs", poll=self.poll
         )
-        return run.model, config.steps, before + run.seconds
+        return run.model, config.steps, preparation + run.seconds
 
     # --------------------------------------------------------------------------------------------------------- the data
 
-    def _once(self, key: tuple, make: Callable[[], object]):
+    def _once(self, key: tuple, make: Callable[[], Tensor]) -> Tensor:
         if key not in self._cache:
             self._cache[key] = make()
         return self._cache[key]
 
-    def _pictures(self, names: list[str], target: str) -> Tensor:
-        """Bytes [N,3,S,S] of a class."""
+    def _pictures(self, names: Sequence[str], target: str) -> Tensor:
+        """uint8 [N,3,2R,2R] of a class."""
         chosen = [name for name in names if kind_of(name) == target]
         if not chosen:
             known = sorted({kind_of(name) for name in names})
             raise ValueError(f'there are no photos of "{target}" in {self.photos}; there are {", ".join(known)}')
-        return ImageSet(self.photos, 2 * self.model.config.resolution, names=chosen).data
+        return self._read(chosen)
 
-    def _photos(self, cell: Cell) -> Tensor:
-        """As many training photos as samples, each placed anew: [N,3,R,R] in -1..1."""
-        pictures, rng = self._pictures(self._train, cell.target), stream(cell.seed, "study training photos")
-        return placed(
-            pictures[torch.randint(len(pictures), (self.samples,), generator=rng)],
-            self.model.config.resolution,
-            self.placement,
-            rng,
-        )
+    def _read(self, names: Sequence[str]) -> Tensor:
+        return ImageSet(self.photos, 2 * self.model.config.resolution, names=names).data
+
+    def _placed(self, pictures: Tensor, rng: torch.Generator) -> Tensor:
+        """uint8 [N,3,2R,2R] -> [N,3,R,R] in -1..1."""
+        return placed(pictures, self.model.config.resolution, self.placement, rng)
+
+    def _training_photos(self, cell: Cell) -> Tensor:
+        """As many training photos as samples, each placed at random: [N,3,R,R] in -1..1."""
+        pictures = self._pictures(self._training_names, cell.target)
+        rng = stream(cell.seed, "study training photos")
+        return self._placed(pictures[torch.randint(len(pictures), (self.samples,), generator=rng)], rng)
 
     def check(self, targets: Sequence[str]) -> None:
-        """Raise for a class without enough photos, before long work starts."""
+        """Raise ValueError for a class without enough photos, before long work starts."""
         for target in targets:
-            count = sum(kind_of(name) == target for name in self._train)
-            if count and count < SKETCHES:
+            count = sum(kind_of(name) == target for name in self._training_names)
+            if 0 < count < SKETCHES:
                 raise ValueError(f'"{target}" has {count} training photos; the study needs {SKETCHES} for its sketches')
             self.held_out(target, 0)
 
     def held_out(self, target: str, seed: int) -> Tensor:
-        """As many held-out photos as samples, each placed anew: [N,3,R,R] in -1..1."""
+        """As many held-out photos as samples, each placed at random: [N,3,R,R] in -1..1."""
 
         def make() -> Tensor:
-            pictures = self._pictures(self._held, target)
-            rng = stream(seed, "study held-out photos")
-            return placed(
-                pictures[torch.arange(self.samples) % len(pictures)], self.model.config.resolution, self.placement, rng
-            )
+            pictures = self._pictures(self._held_out_names, target)
+            repeated = pictures[torch.arange(self.samples) % len(pictures)]
+            return self._placed(repeated, stream(seed, "study held-out photos"))
 
         return self._once(("held out", target, seed), make)
 
@@ -303,40 +254,47 @@ class Study:
         """The line drawings of 30 training photos: [30,1,R,R] in -1..1."""
 
         def make() -> Tensor:
-            pictures, rng = self._pictures(self._train, target), stream(seed, "study drawings")
+            pictures = self._pictures(self._training_names, target)
+            rng = stream(seed, "study drawings")
             chosen = torch.randperm(len(pictures), generator=rng)[:SKETCHES]
-            return self._drawn(placed(pictures[chosen], self.model.config.resolution, self.placement, rng))
+            return self._drawn(self._placed(pictures[chosen], rng))
 
         return self._once(("drawings", target, seed), make)
 
-    def _user_drawings(self, cell: Cell, method: Method) -> list[Tensor]:
-        """The sketches a method gets, as IMAGEs [H,W,1]."""
+    def _user_drawings(self, cell: Cell) -> list[Tensor]:
+        """The sketches that a method is given, as IMAGEs [H,W,1]."""
+        method = METHODS[cell.method]
         if method.human:
             return load_images(self.human[cell.target])[: method.sketches]
         drawings = self.drawings(cell.target, cell.seed)[: method.sketches]
-        return list((drawings.permute(0, 2, 3, 1) + 1) / 2)
+        return list(rearrange((drawings + 1) / 2, "n c h w -> n h w c"))
 
     def _real_features(self, cell: Cell) -> Tensor:
         held_out = self.held_out(cell.target, cell.seed)
         return self._once(("real", cell.target, cell.seed), lambda: extract(self.extractor, held_out))
 
     def _regularising(self) -> ImageSet:
-        """Training photos of all classes, placed as the model knows them."""
+        """Training photos of all classes, placed as the model's training pictures were."""
 
-        def make() -> ImageSet:
+        def make() -> Tensor:
             rng = stream(0, "study regularisation")
-            names = [self._train[i] for i in torch.randperm(len(self._train), generator=rng)[:REGULARISING].tolist()]
-            pictures = ImageSet(self.photos, 2 * self.model.config.resolution, names=names).data
-            x = (placed(pictures, self.model.config.resolution, self.placement, rng) + 1) / 2
-            return ImageSet(x.clamp(0, 1).permute(0, 2, 3, 1), self.model.config.resolution)
+            chosen = torch.randperm(len(self._training_names), generator=rng)[:REGULARISING]
+            pictures = self._read([self._training_names[i] for i in chosen])
+            return (self._placed(pictures, rng).clamp(-1, 1) + 1) / 2
 
-        return self._once(("regularising",), make)
+        photos = self._once(("regularising",), make)
+        return ImageSet(rearrange(photos, "n c h w -> n h w c"), self.model.config.resolution)
 
     def _by_features(self, drawings: Tensor, sketches: Tensor) -> Tensor:
         """Distances [N,M] of drawings in the features of the extractor: a stand-in for sketch-based retrieval."""
-        return torch.cdist(*(extract(self.extractor, x.expand(-1, 3, -1, -1)) for x in (drawings, sketches)))
+        features = [extract(self.extractor, x.expand(-1, 3, -1, -1)) for x in (drawings, sketches)]
+        return torch.cdist(*features)
 
 
-def _strip(images: Tensor) -> Tensor:
-    """[N,3,R,R] -> one picture [3,R,N*R]."""
-    return torch.cat(list(images), dim=2)
+def _files_hash(path: Path) -> str:
+    """SHA-256 (hex) of a zip, or of the names and bytes of the images in a folder."""
+    digest = hashlib.sha256()
+    for file in [path / name for name in image_names(path)] if path.is_dir() else [path]:
+        digest.update(f"{file.relative_to(path)} ".encode())
+        digest.update(hashlib.sha256(file.read_bytes()).digest())
+    return digest.hexdigest()

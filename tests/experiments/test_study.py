@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 import statistics
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -14,7 +16,8 @@ from tiny import same_weights, tiny_model
 from gansketching_core.cli import study
 from gansketching_core.cli.main import main
 from gansketching_core.experiments import study_report
-from gansketching_core.experiments.study import METHODS, Cell, Study, plan
+from gansketching_core.experiments.study import Study
+from gansketching_core.experiments.study_plan import METHODS, Cell, plan
 from gansketching_core.latents.mean_shift import shift_towards
 from gansketching_core.latents.sampling import sample_z as sample
 from gansketching_core.latents.spaces import to_w
@@ -69,11 +72,11 @@ def test_every_method_gives_its_numbers(photos, tmp_path, method):
         ImageDraw.Draw(picture).ellipse((10, 10, 50, 50), outline=0, width=3)
         picture.save(path)
     task = make(photos, tmp_path, human={"plum": tmp_path / "sketches"})
-    found = task.measure(Cell("plum", method, 0))
-    assert found["frechet"] >= 0 and 0 <= found["precision"] <= 1 and 0 <= found["beats"] <= 1
-    assert found["extractor"] == "mean colours" and found["distance"] > 0
-    assert found["steps"] == (2 if METHODS[method].preset else 0)
-    assert (found["seconds"] > 0) == (method not in ("original", "photos"))
+    result = task.measure(Cell("plum", method, 0))
+    assert result["frechet"] >= 0 and 0 <= result["precision"] <= 1 and 0 <= result["beats"] <= 1
+    assert result["extractor"] == "mean colours" and result["distance"] > 0
+    assert result["steps"] == (2 if METHODS[method].preset else 0)
+    assert (result["seconds"] > 0) == (method not in ("original", "photos"))
 
 
 def test_photos_of_the_class_are_much_nearer_than_the_model(photos, tmp_path):
@@ -89,15 +92,15 @@ def test_methods_differ_as_they_say(photos, tmp_path):
     once, far = (task._customised(Cell("plum", name, 0))[0] for name in ("shift", "warm-only"))
     config, drawings = FinetuneConfig(), task.drawings("plum", 0)
     centred = shift_towards(base, drawings, task.sketcher, strength=config.warm_start, per_sketch=True)
-    moved = [to_w(model, sample(base, 4)).data - to_w(base, sample(base, 4)).data for model in (once, far)]
-    torch.testing.assert_close(moved[0], moved[0][:1].expand_as(moved[0]), atol=1e-5, rtol=0)
+    changes = [to_w(model, sample(base, 4)).data - to_w(base, sample(base, 4)).data for model in (once, far)]
+    torch.testing.assert_close(changes[0], changes[0][:1].expand_as(changes[0]), atol=1e-5, rtol=0)
     centre = centred.w_mean - base.w_mean
     together = (config.warm_spread - 1) * (to_w(base, sample(base, 4)).data - base.w_mean)
-    torch.testing.assert_close(moved[1], centre + together, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(changes[1], centre + together, atol=1e-5, rtol=1e-4)
 
 
-def test_the_distance_decides_where_the_mean_shift_goes():
-    """Samples that the given distance prefers are averaged: here those with the largest first drawn pixel row."""
+def test_the_mean_shift_averages_the_samples_of_least_distance():
+    """By the given distance: here the last samples."""
     model, lines = tiny_model(), LineExtractor()
     w = to_w(model, sample(model, 32, 0)).data
     order = torch.arange(32.0).flip(0)
@@ -108,8 +111,8 @@ def test_the_distance_decides_where_the_mean_shift_goes():
     torch.testing.assert_close(shifted.generator.mapping.w_shift, expected, atol=1e-5, rtol=1e-4)
 
 
-def test_nearest_by_features_finds_the_planted_drawings(photos, tmp_path):
-    """Of drawings with ink in different quarters, those like the sketches come first; their order does not matter."""
+def test_distances_by_features_are_smallest_for_drawings_like_the_sketches(photos, tmp_path):
+    """Of drawings with ink in different quarters."""
     drawings = torch.ones(6, 1, 32, 32)
     for k in range(4):
         drawings[k, :, 16 * (k // 2) :, 16 * (k % 2) :][:, :8, :8] = -1  # drawings 4 and 5 stay blank
@@ -121,7 +124,7 @@ def test_nearest_by_features_finds_the_planted_drawings(photos, tmp_path):
 
 
 def test_seconds_leave_out_the_reading_of_photos(photos, tmp_path, monkeypatch):
-    """Else the first method of a process, or the first after a stop, would seem slower than the others."""
+    """Otherwise the first method of a process, or the first after a stop, would seem slower than the others."""
     seen, clock = [], SimpleNamespace(perf_counter=lambda: seen.append("clock") or 0.0)
     pictures = Study._pictures
     monkeypatch.setattr(Study, "_pictures", lambda self, *a: seen.append("photos") or pictures(self, *a))
@@ -141,6 +144,38 @@ def test_measured_cells_are_kept_and_others_are_not_mixed_in(photos, tmp_path, m
     assert trained[0] != trained[1]
     make(photos, tmp_path).path(cell).write_text("{")
     assert make(photos, tmp_path).kept(cell) is None
+
+
+def test_a_cell_depends_on_photos_sketches_options_and_the_revision(photos, tmp_path, monkeypatch):
+    """Each change gives its cells another fingerprint, and no others."""
+    folder = tmp_path / "photos"
+    shutil.copytree(photos, folder)
+    sketches = tmp_path / "sketches"
+    sketches.mkdir()
+    Image.new("L", (64, 64), 255).save(sketches / "a.png")
+
+    def fingerprints():
+        study = make(folder, tmp_path, human={"plum": sketches})
+        return {name: study.fingerprint(Cell("plum", name, 0)) for name in METHODS}
+
+    def changed():
+        before = known.copy()
+        known.update(fingerprints())
+        return {name for name in METHODS if known[name] != before[name]}
+
+    known = fingerprints()
+    assert changed() == set()
+    Image.new("L", (64, 64), 0).save(sketches / "a.png")
+    assert changed() == {"human-1", "human-5"}
+    Image.new("RGB", (64, 64), "red").save(folder / "lime" / "000.png")
+    assert changed() == set(METHODS)
+    (folder / "lime" / "000.png").rename(folder / "lime" / "renamed.png")
+    assert changed() == set(METHODS)
+    stronger = replace(METHODS["warm-only"], options={**METHODS["warm-only"].options, "strength": 2.0})
+    monkeypatch.setitem(METHODS, "warm-only", stronger)
+    assert changed() == {"warm-only"}
+    monkeypatch.setattr("gansketching_core.experiments.study.REVISION", -1)
+    assert changed() == set(METHODS)
 
 
 def test_a_stopped_training_goes_on(photos, tmp_path):
@@ -173,8 +208,16 @@ def test_unknown_and_small_classes_are_refused_before_work(photos, tmp_path):
 
 
 def test_tables_of_partial_results():
-    """Seeds, and in the means classes, count where all rows of a table have them."""
-    numbers = {"kid": 0.25, "precision": 0.5, "recall": 0.25, "distance": 0.03, "beats": 0.75, "steps": 0, "seconds": 9}
+    """A table uses the seeds that all its rows have, and in its means the classes that all its rows have."""
+    numbers = {
+        "kid": 250.4,
+        "precision": 0.5,
+        "recall": 0.25,
+        "distance": 0.03,
+        "beats": 0.75,
+        "steps": 0,
+        "seconds": 9,
+    }
     values = {
         ("plum", "fast", 0): 10.0,
         ("plum", "fast", 1): 14.0,
@@ -187,8 +230,10 @@ def test_tables_of_partial_results():
     results = {Cell(*key): {"frechet": value, **numbers} for key, value in values.items()}
     main, ablations = study_report.tables(results, ["plum", "lime"]).split("## Ablations")
     assert f"| full method, preset fast | 12.0 ± {statistics.stdev([10, 14]):.1f} | 30.0 | 21.0 |" in main
-    assert "| original model | 50.0 ± 0.0 | - | - |" in main and "| mean over plum |" in main
-    assert "| full method, preset fast | 12.0 | 0.25 | 0.50 | 0.25 | 0.0300 | 0.75 | 0 | 9 | 2 |" in main
+    assert (
+        "| KID x 1000 |" in main and "| original model | 50.0 ± 0.0 | - | - |" in main and "| mean over plum |" in main
+    )
+    assert "| full method, preset fast | 12.0 | 250 | 0.50 | 0.25 | 0.0300 | 0.75 | 0 | 9 | 2 |" in main
     assert "| full method, preset fast | 10.0 | 30.0 | 20.0 |" in ablations
     assert "| without the warm start | 20.0 | - | - |" in ablations
     assert "paper" not in main + ablations
