@@ -22,7 +22,17 @@ ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 CORE = sorted((ROOT / "gansketching_core").rglob("*.py"))
 NODES = sorted((ROOT / "nodes").rglob("*.py"))
-COMFYUI = {"comfy", "comfy_api", "comfy_execution", "comfy_extras", "execution", "folder_paths", "nodes", "server"}
+COMFYUI = {
+    "aiohttp",
+    "comfy",
+    "comfy_api",
+    "comfy_execution",
+    "comfy_extras",
+    "execution",
+    "folder_paths",
+    "nodes",
+    "server",
+}
 
 # The core from bottom to top: a module imports from its own package and from the layers below it.
 LAYERS = (

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from command_line import failed, run
 
@@ -27,8 +29,10 @@ def test_top_level(capsys):
     shown = capsys.readouterr().out
     assert all(f"  {name} " in shown for name in COMMANDS)
     assert "invalid choice: 'frobnicate'" in failed(capsys, "frobnicate")
+    capsys.readouterr()
     with pytest.raises(SystemExit):
         run("--version")
+    assert re.fullmatch(r"gansketching (\d+\.\d+\.\d+|\(not installed\))\n", capsys.readouterr().out)
 
 
 def test_mistakes_take_one_line_and_debug_shows_the_traceback(capsys):
