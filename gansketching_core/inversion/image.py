@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 import math
-import time
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
 import torch
+from einops import rearrange, repeat
 from pydantic import Field
 from torch import Tensor
 
 from ..evaluation.metrics import psnr
-from ..latents.sampling import sample_z
-from ..latents.spaces import Latents
+from ..latents.sampling import render_batches, sample_z
+from ..latents.spaces import Latents, to_space
 from ..networks.stylegan2 import GanModel
-from .optimise import Descent, DescentConfig, in_space, pool, spread
+from .cma_es import CmaEs, import_cma
+from .optimise import LatentOptimiser, OptimiserConfig, latent_std
 
 
-class ProjectConfig(DescentConfig):
+class ProjectConfig(OptimiserConfig):
     """How an image is projected."""
 
-    starts: int = Field(4, ge=1, le=64, description="Descents for each image; the best one counts.")
+    starts: int = Field(4, ge=1, le=64, description="Starting points for each image; the best result counts.")
     pixel_weight: float = Field(1.0, ge=0, le=100, description="Weight of the mean squared difference of pixels.")
     perceptual_weight: float = Field(
         0.1, ge=0, le=100, description="Weight of the difference in the features of the model's own discriminator."
@@ -34,28 +33,19 @@ class ProjectConfig(DescentConfig):
         "const", description="Fine texture: the model's own, none, or noise maps fitted to the image."
     )
     noise_weight: float = Field(
-        1.0, ge=0, le=1000, description="Keeps fitted noise maps noise: no image hides in them."
+        1.0, ge=0, le=1000, description="Weight of the penalty that keeps image content out of fitted noise maps."
     )
     generations: int = Field(
-        0, ge=0, le=1000, description="Rounds of CMA-ES before the descent, for hard images; needs the package cma."
+        0, ge=0, le=1000, description="CMA-ES generations before the descent, for hard images; needs the package cma."
     )
-    generation_steps: int = Field(10, ge=1, le=1000, description="Descent steps of each candidate in such a round.")
-
-
-@dataclass(frozen=True)
-class ProjectReport:
-    """After a step: loss and psnr (dB) are those of the best so far, the median over images."""
-
-    step: int
-    total: int
-    loss: float
-    psnr: float
-    seconds: float
+    generation_steps: int = Field(
+        10, ge=1, le=1000, description="Optimisation steps of each candidate of a CMA-ES generation."
+    )
 
 
 @dataclass(frozen=True)
 class Projection:
-    """Latents and their images [N,3,R,R]; loss [N]; psnr [N] in dB (where the mask is); noise maps, if fitted."""
+    """Latents and their images [N,3,R,R]; loss [N]; psnr [N] in dB, inside the mask; noise maps, if fitted."""
 
     latents: Latents
     images: Tensor
@@ -65,11 +55,16 @@ class Projection:
 
 
 class Projector:
-    """Finds latents for images.
+    """Searches latents for images, step by step. The model is not changed.
 
-    images [N,3,R,R] in -1..1 at the model's resolution. mask [N or 1,1,R,R] in 0..1: only pixels where it is 1 count.
-    label: the class, for class-conditional models; None: the pool finds it. `poll` is called several times within a
-    step and may raise to stop; result() then still has the best so far. The model is not changed.
+    Args:
+        model: the generator; features of its discriminator, if it has one, are part of the loss.
+        images: [N,3,R,R] in -1..1 at the model's resolution.
+        config: the options.
+        mask: [N or 1,1,R,R] in 0..1; pixels count where it is 1.
+        label: the class, for class-conditional models. By default the classes of the best random samples are used.
+
+    `poll` is called several times within a step and may raise to stop; result() then still has the best so far.
     """
 
     def __init__(
@@ -84,6 +79,8 @@ class Projector:
         _check_images(model, images)
         if config.starts > config.pool:
             raise ValueError(f"{config.starts} starts can't be chosen from a pool of {config.pool}; enlarge the pool")
+        if config.generations:
+            import_cma()  # so that a missing package is reported at once
         self.model, self.config, self.label = model, config, label
         self.targets = images.to(model.w_mean).clamp(-1, 1)
         self.mask = None if mask is None else _checked_mask(mask, self.targets)
@@ -91,29 +88,29 @@ class Projector:
         self.steps_done = 0
         self.steps_total = config.generations * config.generation_steps + config.steps
         self._lpips = _load_lpips(model.w_mean.device) if config.lpips_weight else None
-        self._cma = _load_cma() if config.generations else None
-        self._evolution: _Evolution | None = None
         with torch.no_grad():
-            self._goal = self._embed(self.targets)
-        self._descent: Descent | None = None
+            self._target_features = self._embed(self.targets)
+        self._cma_es: CmaEs | None = None
+        self._optimiser: LatentOptimiser | None = None
         self._best: Projection | None = None
 
     @property
     def finished(self) -> bool:
         return self.steps_done >= self.steps_total
 
-    def step(self) -> ProjectReport:
-        """One descent step of all images and starts; the first one also looks for the starts."""
-        began = time.perf_counter()
+    def step(self) -> dict[str, float]:
+        """One optimisation step of all images and starts. -> medians over the images: loss and psnr (dB) of the best.
+
+        The first step also chooses the starts.
+        """
         if self.finished:
             raise ValueError(f"all {self.steps_total} steps are done")
-        if self._descent is None or self._descent.finished:
-            self._descent = self._next_descent()
-        self._descent.step(self._score, self.poll, self.config.noise_weight)
-        self._record()
+        if self._optimiser is None or self._optimiser.finished:
+            self._optimiser = self._next_optimiser()
+        self._optimiser.step(self._criterion, self.poll, self.config.noise_weight)
+        self._keep_best()
         self.steps_done += 1
-        loss, decibels = float(self._best.loss.median()), float(self._best.psnr.median())
-        return ProjectReport(self.steps_done, self.steps_total, loss, decibels, time.perf_counter() - began)
+        return {"loss": float(self._best.loss.median()), "psnr": float(self._best.psnr.median())}
 
     def result(self) -> Projection:
         """The best so far for each image."""
@@ -121,43 +118,52 @@ class Projector:
             raise ValueError("nothing has been projected yet: take a step first")
         return self._best
 
-    def _next_descent(self) -> Descent:
+    # ---------------------------------------------------------------------------------------------------- the starts
+
+    def _next_optimiser(self) -> LatentOptimiser:
         config = self.config
         if not config.generations:
-            return Descent(self.model, self._best_of_pool(config.starts), config, noise=config.noise)
-        if self._evolution is None:
-            self._evolution = _Evolution(
-                self._cma, self._best_of_pool(1), spread(self.model, config.space), config.seed
-            )
-        else:
-            self._evolution.tell(self._descent.measure)
-        if self.steps_done < config.generations * config.generation_steps:
+            start = self._best_of_pool(config.starts)
+        elif self.steps_done < config.generations * config.generation_steps:
+            start = self._next_generation()
             config = config.model_copy(update={"steps": config.generation_steps})
-            return Descent(self.model, self._evolution.ask(), config, noise=config.noise)
-        found = self._descent
-        order = found.measure.view(len(self.targets), -1).argsort(dim=1)[:, : config.starts]
-        rows = (order + torch.arange(len(order), device=order.device)[:, None] * self._evolution.population).flatten()
-        return Descent(self.model, Latents(found.space, found.best[0], found.labels)[rows], config, noise=config.noise)
+        else:
+            start = self._optimiser.best[self._best_rows(config.starts).flatten()]
+        return LatentOptimiser(self.model, start, config, noise=config.noise)
 
-    def _record(self) -> None:
-        """Keeps the best start of each image, where it is better than what there was."""
-        descent = self._descent
-        loss, which = descent.measure.view(len(self.targets), -1).min(dim=1)
-        rows = which + torch.arange(len(which), device=which.device) * (len(descent.measure) // len(which))
-        latents, *noise = (kept[rows] for kept in descent.best)
-        images = descent.images[rows]
-        if self._best is not None:
-            old = self._best
-            worse = loss >= old.loss
-            pairs = zip([latents, images, loss, *noise], [old.latents.data, old.images, old.loss, *old.noise])
-            for new, before in pairs:
-                new[worse] = before[worse]
-        labels = None if descent.labels is None else descent.labels[rows]
-        found = Latents(descent.space, latents, labels)
-        self._best = Projection(found, images, loss, psnr(images, self.targets, self.mask), noise)
+    @torch.no_grad()
+    def _best_of_pool(self, count: int) -> Latents:
+        """The best random samples for each image, [N * count], those for the first image first."""
+        z = sample_z(self.model, self.config.pool, self.config.seed, self.label)
+        losses: list[list[Tensor]] = [[] for _ in self.targets]
+        for images in render_batches(self.model, z, batch=self.config.batch, on_batch=lambda *_: self.poll()):
+            features = self._embed(images)
+            for n, target_features in enumerate(self._target_features):
+                if self.mask is not None:
+                    features = self._embed(self._fill_masked(images, slice(n, n + 1)))
+                losses[n].append((features - target_features).square().sum(dim=1))
+        losses_of_pool = torch.stack([torch.cat(batches) for batches in losses])  # [N, pool]
+        best = losses_of_pool.topk(count, largest=False).indices.flatten()
+        return to_space(self.model, z[best], self.config.space)
+
+    def _next_generation(self) -> Latents:
+        if self._cma_es is None:
+            std = latent_std(self.model, self.config.space)
+            self._cma_es = CmaEs(self._best_of_pool(1), std, self.config.seed)
+        else:
+            self._cma_es.tell(self._optimiser.best_score)
+        return self._cma_es.ask()
+
+    def _best_rows(self, count: int) -> Tensor:
+        """Rows of the optimiser's `count` best states for each image, best first: [N, count]."""
+        losses = rearrange(self._optimiser.best_score, "(n starts) -> n starts", n=len(self.targets))
+        order = losses.argsort(dim=1, stable=True)[:, :count]
+        return order + losses.shape[1] * torch.arange(len(order), device=order.device)[:, None]
+
+    # ------------------------------------------------------------------------------------------------------ the loss
 
     def _embed(self, images: Tensor) -> Tensor:
-        """[B,F]: the squared distance of two rows is the loss of pixels and discriminator features."""
+        """[B,F] such that the squared distance of two rows is the loss of pixels and discriminator features."""
         parts = [images.flatten(1) * math.sqrt(self.config.pixel_weight / images[0].numel())]
         if self.config.perceptual_weight and self.model.discriminator is not None:
             levels = self.model.discriminator.features(images)
@@ -167,31 +173,35 @@ class Projector:
                 parts.append(unit.flatten(1) * math.sqrt(self.config.perceptual_weight / (area * len(levels))))
         return torch.cat(parts, dim=1)
 
-    def _compose(self, images: Tensor, owner: Tensor) -> Tensor:
-        """What doesn't count is taken from the target, so that it makes no difference."""
-        return images if self.mask is None else self.targets[owner].lerp(images, self.mask[owner])
+    def _fill_masked(self, images: Tensor, targets: Tensor | slice) -> Tensor:
+        """The images with what does not count replaced by their targets (by number), where it makes no difference."""
+        return images if self.mask is None else self.targets[targets].lerp(images, self.mask[targets])
 
-    def _score(self, images: Tensor, rows: slice) -> tuple[Tensor, Tensor]:
-        starts = len(self._descent.measure) // len(self.targets)
-        owner = torch.arange(len(self._descent.measure), device=images.device)[rows] // starts
-        images = self._compose(images, owner)
-        loss = (self._embed(images) - self._goal[owner]).square().sum(dim=1)
+    def _criterion(self, images: Tensor, rows: slice) -> tuple[Tensor, Tensor]:
+        count = len(self.targets)
+        starts = len(self._optimiser.best) // count
+        target = repeat(torch.arange(count, device=images.device), "n -> (n starts)", starts=starts)[rows]
+        images = self._fill_masked(images, target)
+        loss = (self._embed(images) - self._target_features[target]).square().sum(dim=1)
         if self._lpips is not None:
-            loss = loss + self.config.lpips_weight * self._lpips(images, self.targets[owner]).flatten()
+            loss = loss + self.config.lpips_weight * self._lpips(images, self.targets[target]).flatten()
         return loss, loss.detach()
 
-    @torch.no_grad()
-    def _best_of_pool(self, count: int) -> Latents:
-        z = sample_z(self.model, self.config.pool, self.config.seed, self.label)
-        scores = torch.zeros(len(self.targets), len(z)).to(self._goal)
-        for rows, images in pool(self.model, z, self.config.batch, self.poll):
-            features = self._embed(images) if self.mask is None else None
-            for n in range(len(self.targets)):
-                if self.mask is not None:
-                    features = self._embed(self._compose(images, torch.full((len(images),), n, device=images.device)))
-                scores[n, rows] = (features - self._goal[n]).square().sum(dim=1)
-        best = scores.topk(count, largest=False).indices.flatten()
-        return in_space(self.model, z[best], self.config.space)
+    # ---------------------------------------------------------------------------------------------------- the result
+
+    def _keep_best(self) -> None:
+        """Keeps the best state of each image: the optimiser's, or an earlier one's with a lower loss."""
+        optimiser, rows = self._optimiser, self._best_rows(1)[:, 0]
+        images = optimiser.best_images[rows]
+        noise = [noise_map[rows] for noise_map in optimiser.best_noise]
+        decibels = psnr(images, self.targets, self.mask)
+        new = Projection(optimiser.best[rows], images, optimiser.best_score[rows], decibels, noise)
+        if self._best is not None:
+            old, worse = self._best, new.loss >= self._best.loss
+            tensors = [new.latents.data, new.images, new.loss, new.psnr, *new.noise]
+            for tensor, earlier in zip(tensors, [old.latents.data, old.images, old.loss, old.psnr, *old.noise]):
+                tensor[worse] = earlier[worse]
+        self._best = new
 
 
 def _check_images(model: GanModel, images: Tensor) -> None:
@@ -220,40 +230,3 @@ def _load_lpips(device: torch.device):
     except ImportError as error:
         raise ValueError("lpips_weight needs the package lpips: pip install lpips, or set it to 0") from error
     return lpips.LPIPS(net="vgg", verbose=False).to(device).requires_grad_(False)
-
-
-def _load_cma():
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # that it can't plot
-            import cma
-    except ImportError as error:
-        raise ValueError("CMA-ES needs the package cma: pip install cma, or set generations to 0") from error
-    return cma
-
-
-class _Evolution:
-    """CMA-ES with a diagonal covariance, one for each image; its candidates are judged after a short descent."""
-
-    def __init__(self, cma, centres: Latents, spread: float, seed: int):
-        self.centres, self.searches = centres, []
-        for k, centre in enumerate(centres.data):
-            rng = np.random.default_rng([seed, k])
-            options = {"CMA_diagonal": True, "verbose": -9, "seed": np.nan, "maxiter": np.inf}
-            options["randn"] = lambda *shape, rng=rng: rng.standard_normal(shape)
-            start = centre.flatten().double().cpu().numpy()
-            self.searches.append(cma.CMAEvolutionStrategy(start, spread / 2, options))
-        self.population = self.searches[0].popsize
-
-    def ask(self) -> Latents:
-        """[N * population] candidates."""
-        self.candidates = [search.ask() for search in self.searches]
-        data = torch.from_numpy(np.concatenate(self.candidates)).to(self.centres.data)
-        labels = self.centres.labels
-        labels = None if labels is None else labels.repeat_interleave(self.population, dim=0)
-        return Latents(self.centres.space, data.view(-1, *self.centres.data.shape[1:]), labels)
-
-    def tell(self, measure: Tensor) -> None:
-        """measure [N * population] of the last candidates."""
-        for search, candidates, values in zip(self.searches, self.candidates, measure.view(len(self.searches), -1)):
-            search.tell(candidates, values.double().tolist())

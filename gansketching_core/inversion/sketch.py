@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -10,33 +9,23 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from ..latents.sampling import render, sample_z
-from ..latents.spaces import Latents
+from ..latents.sampling import render, render_batches, sample_z
+from ..latents.spaces import Latents, to_space
 from ..networks.stylegan2 import GanModel
-from ..sketches.distance import SketchDistance, chamfer
-from .optimise import Descent, DescentConfig, in_space, pool
+from ..sketches.distance import ChamferToSketches, SketchDistance
+from .optimise import LatentOptimiser, OptimiserConfig
 
 
-class SketchSearchConfig(DescentConfig):
-    """How latents are found for sketches."""
+class SketchSearchConfig(OptimiserConfig):
+    """How latents are searched for sketches."""
 
-    steps: int = Field(40, ge=0, le=10_000, description="Descent steps; 0: the best of the pool as they are.")
-    count: int = Field(8, ge=1, le=256, description="Latents to find.")
-
-
-@dataclass(frozen=True)
-class SketchReport:
-    """After a step: the Chamfer distance of the best so far, the median over the latents, in image sides."""
-
-    step: int
-    total: int
-    distance: float
-    seconds: float
+    steps: int = Field(40, ge=0, le=10_000, description="Optimisation steps; 0: the best random samples, as they are.")
+    count: int = Field(8, ge=1, le=256, description="How many latents to search for.")
 
 
 @dataclass(frozen=True)
 class SketchMatches:
-    """Latents [k], nearest first, images [k,3,R,R], drawings [k,1,R,R], Chamfer distances [k] in image sides."""
+    """Latents [k], nearest first; images [k,3,R,R]; drawings [k,1,R,R]; Chamfer distances [k] in image sides."""
 
     latents: Latents
     images: Tensor
@@ -45,11 +34,17 @@ class SketchMatches:
 
 
 class SketchSearch:
-    """Finds different latents whose images, drawn by `photosketch`, look like the sketches.
+    """Searches different latents whose images, drawn by `photosketch`, look like the sketches.
 
-    sketches [M,1,R,R] in -1..1, paper +1; with several, each latent goes for the one it is nearest to. The first step
-    draws a random pool and takes the `count` nearest by Chamfer distance, each further one refines them by gradients
-    through the sketcher. `poll` as in Projector.
+    The first step chooses the `count` nearest of many random samples by Chamfer distance; each further step improves
+    them by gradients through the sketcher. `poll` is as in Projector.
+
+    Args:
+        model: the generator; it is not changed.
+        sketches: [M,1,R,R] in -1..1, paper +1. Each latent is optimised for the sketch that it is nearest to at first.
+        photosketch: photo [B,3,R,R] in -1..1 -> drawing [B,1,R,R] in -1..1.
+        config: the options.
+        label: the class, for class-conditional models.
     """
 
     def __init__(
@@ -71,58 +66,57 @@ class SketchSearch:
             raise ValueError(f"{config.count} latents can't be chosen from a pool of {config.pool}; enlarge the pool")
         self.model, self.photosketch, self.config, self.label = model, photosketch, config, label
         self.sketches = sketches.to(model.w_mean)
-        self.lines = [SketchDistance(sketch) for sketch in self.sketches]
         self.poll: Callable[[], None] = lambda: None
-        self.steps_done, self.steps_total = 0, config.steps + 1
-        self._descent: Descent | None = None
+        self.steps_done = 0
+        self.steps_total = config.steps + 1
+        self._chamfer = ChamferToSketches(self.sketches)
+        self._soft_distances = [SketchDistance(sketch) for sketch in self.sketches]
+        self._optimiser: LatentOptimiser | None = None
 
     @property
     def finished(self) -> bool:
         return self.steps_done >= self.steps_total
 
-    def step(self) -> SketchReport:
-        began = time.perf_counter()
+    def step(self) -> dict[str, float]:
+        """The choice of random samples, or an optimisation step. -> the median over the latents of the distance."""
         if self.finished:
             raise ValueError(f"all {self.steps_total} steps are done")
-        if self._descent is None:
-            self._search_pool()
+        if self._optimiser is None:
+            self._choose_samples()
         else:
-            self._descent.step(self._score, self.poll)
+            self._optimiser.step(self._criterion, self.poll)
         self.steps_done += 1
-        distance = float(self._descent.measure.median())
-        return SketchReport(self.steps_done, self.steps_total, distance, time.perf_counter() - began)
+        return {"distance": float(self._optimiser.best_score.median())}
 
     @torch.no_grad()
     def result(self) -> SketchMatches:
         """The best so far."""
-        if self._descent is None:
+        if self._optimiser is None:
             raise ValueError("nothing has been found yet: take a step first")
-        found, order = self._descent, self._descent.measure.argsort()
-        latents = Latents(found.space, found.best[0], found.labels)[order]
-        images = found.images[order]
-        return SketchMatches(latents, images, self._draw(images), found.measure[order])
+        order = self._optimiser.best_score.argsort()
+        images = self._optimiser.best_images[order]
+        return SketchMatches(self._optimiser.best[order], images, self._draw(images), self._optimiser.best_score[order])
 
     def _draw(self, images: Tensor) -> Tensor:
         return self.photosketch(images.clamp(-1, 1))
 
     @torch.no_grad()
-    def _search_pool(self) -> None:
-        z = sample_z(self.model, self.config.pool, self.config.seed, self.label)
-        distance = torch.cat(
-            [
-                chamfer(self._draw(images), self.sketches)
-                for _, images in pool(self.model, z, self.config.batch, self.poll)
-            ]
-        )
-        nearest, self.aims = distance.min(dim=1)
-        chosen = nearest.argsort()[: self.config.count]
-        self.aims, z = self.aims[chosen], z[chosen.to(z.data.device)]
-        self._descent = Descent(self.model, in_space(self.model, z, self.config.space), self.config)
-        self._descent.images.copy_(render(self.model, z, batch=self.config.batch))
-        self._descent.measure.copy_(nearest[chosen])
+    def _choose_samples(self) -> None:
+        config = self.config
+        z = sample_z(self.model, config.pool, config.seed, self.label)
+        batches = render_batches(self.model, z, batch=config.batch, on_batch=lambda *_: self.poll())
+        distances = torch.cat([self._chamfer(self._draw(images)) for images in batches])
+        distance, sketch = distances.min(dim=1)
+        chosen = distance.argsort()[: config.count]
+        z = z[chosen]
+        self._sketch_of_latent = sketch[chosen]
+        self._optimiser = LatentOptimiser(self.model, to_space(self.model, z, config.space), config)
+        self._optimiser.best_images.copy_(render(self.model, z, batch=config.batch))
+        self._optimiser.best_score.copy_(distance[chosen])
 
-    def _score(self, images: Tensor, rows: slice) -> tuple[Tensor, Tensor]:
-        drawings, aims = self._draw(images), self.aims[rows].tolist()
-        loss = torch.stack([self.lines[aim].distance(drawing) for aim, drawing in zip(aims, drawings)])
-        measured = [chamfer(one[None].detach(), self.sketches[aim : aim + 1])[0, 0] for aim, one in zip(aims, drawings)]
-        return loss, torch.stack(measured).to(loss)
+    def _criterion(self, images: Tensor, rows: slice) -> tuple[Tensor, Tensor]:
+        """The soft distance is minimised; the exact one decides which state is best."""
+        drawings, sketch = self._draw(images), self._sketch_of_latent[rows]
+        soft = [self._soft_distances[k].distance(drawing) for k, drawing in zip(sketch.tolist(), drawings)]
+        exact = self._chamfer(drawings.detach()).gather(1, sketch[:, None]).squeeze(1)
+        return torch.stack(soft), exact.to(images)
