@@ -45,18 +45,18 @@ def load_generator(name: str, base: str | None, device: torch.device) -> GanMode
         model = load_customised(path, load_generator(base, None, torch.device("cpu")))
     else:
         model = load_customised(path, _bundled_base(path, summary))
-    discriminator = model.discriminator and model.discriminator.to(device)
-    return replace(
-        model, generator=model.generator.to(device), discriminator=discriminator, w_mean=model.w_mean.to(device)
-    )
+    model.generator.to(device)
+    if model.discriminator is not None:
+        model.discriminator.to(device)
+    return replace(model, w_mean=model.w_mean.to(device))
 
 
 def _bundled_base(path: Path, summary: FileSummary) -> GanModel:
     base = find_base(summary, sorted((pack_root() / "weights").glob("*.safetensors")))
     if base is None:
+        name = summary.base_name
         raise ValueError(
-            f'{path} was customised from "{summary.base_name}", which is not bundled: '
-            "give that model's file with --base"
+            f'{path} was customised from "{name}", which is not bundled: give that model\'s file with --base'
         )
     return load_model(base)
 
@@ -69,7 +69,7 @@ def load_sketcher(name: str, device: torch.device) -> nn.Module:
 
 
 def load_pictures(paths: list[Path]) -> list[Tensor]:
-    """Images [H,W,C] of files, folders and zips."""
+    """Images [H,W,C] in 0..1 of files, folders and zips."""
     return [image for path in paths for image in load_images(path)]
 
 

@@ -22,15 +22,14 @@ def add_flags(parser: argparse.ArgumentParser, config: type[BaseModel], title: s
 
     Only the flags that the user gives appear in the namespace.
     """
-    group = parser.add_argument_group(title)
-    advanced = None
+    groups: dict[str, Any] = {}
     for name, field in config.model_fields.items():
-        target = group
-        if (field.json_schema_extra or {}).get("advanced"):
-            advanced = advanced or parser.add_argument_group(f"advanced {title}")
-            target = advanced
+        extra = field.json_schema_extra
+        heading = f"advanced {title}" if isinstance(extra, dict) and extra.get("advanced") else title
+        if heading not in groups:
+            groups[heading] = parser.add_argument_group(heading)
         keywords = _argument(field.annotation)
-        target.add_argument(flag(name), dest=name, default=argparse.SUPPRESS, help=_help(field), **keywords)
+        groups[heading].add_argument(flag(name), dest=name, default=argparse.SUPPRESS, help=_help(field), **keywords)
 
 
 def read_flags(args: argparse.Namespace, config: type[BaseModel]) -> dict[str, Any]:
@@ -39,21 +38,15 @@ def read_flags(args: argparse.Namespace, config: type[BaseModel]) -> dict[str, A
 
 
 def build(make: typing.Callable[..., Config], **values: Any) -> Config:
-    """make(**values) with pydantic's errors as one line that names the flags."""
+    """make(**values). Errors name the flags: "--steps 0: Input should be greater than or equal to 1"."""
     try:
         return make(**values)
     except ValidationError as error:
-        raise ValueError(explain(error)) from error
-
-
-def explain(error: ValidationError) -> str:
-    """A pydantic error in one line: "--steps 0: Input should be greater than or equal to 1; ..."."""
-    parts = []
-    for item in error.errors(include_url=False):
-        message = item["msg"].removeprefix("Value error, ")
-        name = str(item["loc"][0]) if item["loc"] else ""
-        parts.append(f"{flag(name)} {item['input']}: {message}" if name else message)
-    return "; ".join(parts)
+        problems = []
+        for item in error.errors(include_url=False):
+            message = item["msg"].removeprefix("Value error, ")
+            problems.append(f"{flag(str(item['loc'][0]))} {item['input']}: {message}" if item["loc"] else message)
+        raise ValueError("; ".join(problems)) from error
 
 
 def _argument(annotation: Any) -> dict[str, Any]:

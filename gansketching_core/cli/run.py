@@ -36,9 +36,8 @@ def run(parser: ArgumentParser, argv: list[str]) -> None:
     pack = load_pack()
     host = importlib.import_module(f"{pack.__name__}.nodes.host")
     headless = importlib.import_module(f"{pack.__name__}.nodes.headless")
-    host.set_folders(
-        input=args.input_dir, output=args.output_dir, temp=args.output_dir / "temp", models=args.models_dir
-    )
+    output = args.output_dir
+    host.set_folders(input=args.input_dir, output=output, temp=output / "temp", models=args.models_dir)
     registry = {**headless.COMFY_NODES, **pack.NODE_CLASS_MAPPINGS}
     prompt = headless.read_workflow(find_file(args.workflow, "workflows/api", ".json"))
     for setting in args.set:
@@ -59,10 +58,7 @@ def _execute(headless: ModuleType, host: ModuleType, prompt: dict, registry: dic
             headless.run(prompt, registry, on_node=bars.start, report=report)
     except KeyboardInterrupt:
         bars.close()
-        print(
-            f'Stopped in "{bars.title}". Unfinished training is kept: the same command resumes.',
-            file=sys.stderr,
-        )
+        print(f'Stopped in "{bars.title}". Unfinished training is kept: the same command resumes.', file=sys.stderr)
         raise
     finally:
         bars.close()

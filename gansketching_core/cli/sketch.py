@@ -21,9 +21,7 @@ def sketch(parser: ArgumentParser, argv: list[str]) -> None:
     parser.add_argument("photos", nargs="+", type=Path, help="files, folders or zips")
     parser.add_argument("--sketcher", default="sketcher", help=f"{SKETCHER_HELP} (default: sketcher)")
     parser.add_argument("--size", type=int, default=256, metavar="N", help="longer side in pixels (default: 256)")
-    parser.add_argument(
-        "--output", type=Path, default=Path("output/sketches"), metavar="DIR", help="(default: output/sketches)"
-    )
+    parser.add_argument("--output", type=Path, default="output/sketches", metavar="DIR", help="(default: %(default)s)")
     add_device(parser)
     args = parser.parse_args(argv)
 
