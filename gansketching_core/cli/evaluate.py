@@ -27,7 +27,7 @@ from ..training.placement import placed, placement_of
 from .arguments import MODEL_HELP, SKETCHER_HELP, add_device, device_of, load_generator, load_sketcher, load_sketches
 from .flags import add_flags, build, read_flags
 from .interrupt import interruptible
-from .progress import with_bar
+from .progress import batch_bar
 
 SAMPLES = 1000
 
@@ -94,10 +94,8 @@ def _compare_with_photos(model: GanModel, args: Namespace) -> dict:
     names = _photo_names(args)
     photos = _load_photos(model, args, hold_out(names)[1] if args.hold_out else names)
     count = getattr(args, "count", SAMPLES)
-    result = with_bar(
-        count + len(photos) + args.path_length,
-        "image",
-        lambda on_batch: evaluate_model(
+    with batch_bar(count + len(photos) + args.path_length, "image") as on_batch:
+        result = evaluate_model(
             model,
             photos,
             load_extractor(args.extractor).to(model.w_mean.device),
@@ -106,8 +104,7 @@ def _compare_with_photos(model: GanModel, args: Namespace) -> dict:
             label=args.label,
             path_length_pairs=args.path_length,
             on_batch=on_batch,
-        ),
-    )
+        )
     print(result)
     return asdict(result)
 
@@ -183,10 +180,8 @@ def _compare_with_sketches(model: GanModel, args: Namespace) -> dict:
     config = build(SketchConfig, **read_flags(args, SketchConfig))
     sketches = load_sketches(args.sketches, base, sketcher, config, args.label)
     count = getattr(args, "count", default_count(model.config.resolution))
-    match = with_bar(
-        2 * count,
-        "image",
-        lambda on_batch: sketch_match(
+    with batch_bar(2 * count, "image") as on_batch:
+        match = sketch_match(
             base,
             model,
             sketches,
@@ -195,7 +190,6 @@ def _compare_with_sketches(model: GanModel, args: Namespace) -> dict:
             seed=getattr(args, "seed", DEFAULT_SEED),
             label=args.label,
             on_batch=on_batch,
-        ),
-    )
+        )
     print(match)
     return asdict(match)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from argparse import ArgumentParser, BooleanOptionalAction, Namespace
 
 import torch
@@ -13,9 +14,9 @@ from ..latents.model_mixing import interpolate_models, render_between
 from ..latents.sampling import SampleConfig, sample_z
 from ..networks.stylegan2 import GanModel
 from .arguments import MODEL_HELP, add_device, device_of, load_generator
-from .film import add_film, check_film, save_film, square_columns
+from .film import add_film, check_film, save_film
 from .flags import add_flags, build, read_flags
-from .progress import with_bar
+from .progress import batch_bar
 
 
 def interpolate(parser: ArgumentParser, argv: list[str]) -> None:
@@ -31,34 +32,32 @@ def interpolate(parser: ArgumentParser, argv: list[str]) -> None:
     parser.add_argument("--count", type=int, default=9, metavar="N", help="images in a film (default: 9)")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="which images (default: 0)")
     parser.add_argument("--label", type=int, metavar="N", help="class, for class-conditional models")
-    parser.add_argument("--back", action=BooleanOptionalAction, default=True, help="add the way back (default: yes)")
+    parser.add_argument(
+        "--back", action=BooleanOptionalAction, default=True, help="return to the first model (default: yes)"
+    )
     add_film(parser, 24, "interpolated.webp")
     add_device(parser)
     add_flags(parser, SampleConfig, "images")
     args = parser.parse_args(argv)
 
     check_film(args, ".safetensors")
-    config, device = build(SampleConfig, **read_flags(args, SampleConfig)), device_of(args)
-    first, second = (load_generator(name, args.base, device) for name in (args.first, args.second))
+    config = build(SampleConfig, **read_flags(args, SampleConfig))
+    device = device_of(args)
+    first = load_generator(args.first, args.base, device)
+    second = load_generator(args.second, args.base, device)
     if args.output.suffix == ".safetensors":
-        mixed = interpolate_models(first, second, args.alpha)
-        save_customised(mixed, args.output)
+        save_customised(interpolate_models(first, second, args.alpha), args.output)
     else:
-        frames = _between(first, second, config, args)
-        save_film(frames, args.output, args.fps, args.size)
+        save_film(_frames(first, second, config, args), args)
     print(args.output)
 
 
-def _between(first: GanModel, second: GanModel, config: SampleConfig, args: Namespace) -> Tensor:
-    """Frames [B,3,h,w]: a grid of images each."""
+def _frames(first: GanModel, second: GanModel, config: SampleConfig, args: Namespace) -> Tensor:
+    """Frames [B,3,h,w], each a grid of the images of one model."""
     z = sample_z(first, args.count, args.seed, args.label)
     alphas = torch.linspace(0, 1, args.frames).tolist()
-    x = with_bar(
-        args.count * args.frames,
-        "image",
-        lambda on_batch: render_between(
-            first, second, z, alphas, config, mode=args.mode, seed=args.seed, on_batch=on_batch
-        ),
-    )
-    frames = [grid(part, square_columns(args.count)) for part in x.split(args.count)]
-    return torch.cat(frames + frames[-2:0:-1] if args.back else frames)
+    with batch_bar(args.count * args.frames, "image") as on_batch:
+        images = render_between(first, second, z, alphas, config, mode=args.mode, seed=args.seed, on_batch=on_batch)
+    columns = math.ceil(math.sqrt(args.count))
+    frames = torch.cat([grid(images_of_frame, columns) for images_of_frame in images.split(args.count)])
+    return torch.cat([frames, frames[1:-1].flip(0)]) if args.back else frames

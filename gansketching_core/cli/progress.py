@@ -3,38 +3,62 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from ..inversion.image import Projector
-from ..inversion.sketch import SketchSearch
 from .interrupt import interruptible
 
-Result = TypeVar("Result")
+if TYPE_CHECKING:
+    from ..inversion.image import Projector
+    from ..inversion.sketch import SketchSearch
+    from ..training.loop import StepReport
 
 
-def with_bar(total: int, unit: str, work: Callable[[Callable[[int, int], None]], Result]) -> Result:
-    """work(on_batch) with a progress bar; Ctrl-C stops it after a batch."""
+@contextmanager
+def batch_bar(total: int, unit: str) -> Iterator[Callable[[int, int], None]]:
+    """Yields `on_batch`, which shows how many of `total` are done, and raises KeyboardInterrupt after Ctrl-C."""
     with tqdm(total=total, unit=unit, dynamic_ncols=True) as bar, interruptible() as poll:
 
-        def on_batch(done: int, _: int) -> None:
+        def on_batch(done: int, _total: int) -> None:
             poll()
             bar.update(done - bar.n)
 
-        return work(on_batch)
+        yield on_batch
 
 
-def run_search(search: Projector | SketchSearch, show: Callable[[object], str]) -> None:
-    """All steps of a search. Ctrl-C ends it early and keeps the best so far."""
+def run_search(search: Projector | SketchSearch) -> None:
+    """Takes all steps. Ctrl-C ends the search early and keeps the best so far."""
     with tqdm(total=search.steps_total, unit="step", dynamic_ncols=True) as bar, interruptible() as poll:
         search.poll = poll
         try:
             while not search.finished:
-                bar.set_postfix_str(show(search.step()))
+                bar.set_postfix({name: f"{value:.3f}" for name, value in search.step().items()})
                 bar.update()
         except KeyboardInterrupt:
             if not search.steps_done:
                 raise
-            bar.write("stopped: going on with the best so far", file=sys.stderr)
+            bar.write("stopped: the best so far is the result", file=sys.stderr)
+
+
+@contextmanager
+def training_bar(total: int) -> Iterator[tuple[Callable[[StepReport], None], Callable[[], None]]]:
+    """Yields `on_step`, which shows the report of a step, and `poll`; both raise KeyboardInterrupt after Ctrl-C."""
+    with tqdm(total=total, unit="step", dynamic_ncols=True) as bar, interruptible() as poll:
+
+        def on_step(report: StepReport) -> None:
+            if bar.n == 0 and report.step:
+                bar.initial = bar.n = report.step
+                bar.write(f"going on after step {report.step}", file=sys.stderr)
+            bar.set_postfix({name: f"{value:.2f}" for name, value in report.losses.items()})
+            bar.update()
+            poll()
+
+        try:
+            yield on_step, poll
+        except KeyboardInterrupt:
+            bar.close()
+            print(f"Stopped after {bar.n} steps: the same command goes on from there.", file=sys.stderr)
+            raise

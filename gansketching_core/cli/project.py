@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from argparse import ArgumentParser
 from pathlib import Path
 
 import torch
+from einops import rearrange
 
 from ..datasets import ImageSet
 from ..images import grid, save_png
 from ..inversion.image import ProjectConfig, Projector
 from ..latents.latent_files import save_latents
 from .arguments import add_model, device_of, load_generator
-from .film import square_columns
 from .flags import add_flags, build, read_flags
 from .progress import run_search
 
@@ -30,17 +31,19 @@ def project(parser: ArgumentParser, argv: list[str]) -> None:
     config = build(ProjectConfig, **read_flags(args, ProjectConfig))
     model = load_generator(args.model, args.base, device_of(args))
     size = model.config.resolution
-    sets = [ImageSet(path, size) for path in args.photos]
-    targets = torch.cat([photos.batch(range(len(photos))) for photos in sets]).to(model.w_mean)
-    names = [Path(name).stem for photos in sets for name in photos.names]
-    mask = None if args.mask is None else (ImageSet(args.mask, size).batch([0])[:, :1] + 1) / 2
+    image_sets = [ImageSet(path, size) for path in args.photos]
+    targets = torch.cat([images.batch(range(len(images))) for images in image_sets]).to(model.w_mean)
+    mask = None
+    if args.mask is not None:
+        mask = (ImageSet(args.mask, size).batch([0])[:, :1] + 1) / 2
     search = Projector(model, targets, config, mask=mask, label=args.label)
-    run_search(search, lambda report: f"loss {report.loss:.3f}, PSNR {report.psnr:.1f} dB")
+    run_search(search)
 
-    found = search.result()
-    save_latents(found.latents, args.output / "latents.safetensors")
-    pairs = torch.stack([targets, found.images], dim=1).flatten(0, 1)
-    save_png(grid(pairs, 2 * square_columns(len(names))), args.output / "projected.png")
-    for name, decibels in zip(names, found.psnr.tolist()):
+    result = search.result()
+    save_latents(result.latents, args.output / "latents.safetensors")
+    pairs = rearrange([targets, result.images], "pair n c h w -> (n pair) c h w")
+    save_png(grid(pairs, 2 * math.ceil(math.sqrt(len(targets)))), args.output / "projected.png")
+    names = [Path(name).stem for images in image_sets for name in images.names]
+    for name, decibels in zip(names, result.psnr.tolist()):
         print(f"{name}: PSNR {decibels:.1f} dB")
     print(f"{args.output}/latents.safetensors\n{args.output}/projected.png (photo and reconstruction in turn)")

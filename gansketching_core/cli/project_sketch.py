@@ -18,7 +18,7 @@ from .progress import run_search
 
 def project_sketch(parser: ArgumentParser, argv: list[str]) -> None:
     """Find images of a model, original or customised, whose line drawing looks like a sketch. No training."""
-    parser.add_argument("sketches", nargs="+", type=Path, help="drawings: files, folders or zips")
+    parser.add_argument("sketches", nargs="+", type=Path, help="sketches: files, folders or zips")
     parser.add_argument("--sketcher", default="sketcher", help=f"{SKETCHER_HELP} (default: sketcher)")
     parser.add_argument("--output", type=Path, default=Path("output/from_sketch"), metavar="DIR")
     add_model(parser)
@@ -29,18 +29,18 @@ def project_sketch(parser: ArgumentParser, argv: list[str]) -> None:
     config = build(SketchSearchConfig, **read_flags(args, SketchSearchConfig))
     sketch_config = build(SketchConfig, **read_flags(args, SketchConfig))
     device = device_of(args)
-    model, sketcher = load_generator(args.model, args.base, device), load_sketcher(args.sketcher, device)
+    model = load_generator(args.model, args.base, device)
+    sketcher = load_sketcher(args.sketcher, device)
     sketches = load_sketches(args.sketches, model, sketcher, sketch_config, args.label)
     search = SketchSearch(model, sketches, sketcher, config, label=args.label)
-    run_search(search, lambda report: f"distance {report.distance:.3f}")
+    run_search(search)
 
-    found = search.result()
-    save_latents(found.latents, args.output / "latents.safetensors")
-    for index, image in enumerate(found.images):
+    result = search.result()
+    save_latents(result.latents, args.output / "latents.safetensors")
+    for index, image in enumerate(result.images):
         save_png(image, args.output / f"{index:05}.png")
-    drawings = found.drawings.expand(-1, 3, -1, -1)
-    sheet = grid(torch.cat([found.images, drawings.to(found.images)]), len(drawings))
-    save_png(sheet, args.output / "sheet.png")
-    near, far = float(found.distance.min()), float(found.distance.max())
-    print(f"distance of the lines: {near:.3f} to {far:.3f} of the image side")
+    drawings = result.drawings.expand(-1, 3, -1, -1)
+    save_png(grid(torch.cat([result.images, drawings]), len(drawings)), args.output / "sheet.png")
+    nearest, farthest = float(result.distance.min()), float(result.distance.max())
+    print(f"distance of the lines: {nearest:.3f} to {farthest:.3f} of the image side")
     print(f"{args.output} ({len(drawings)} images, sheet.png, latents.safetensors)")

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from argparse import ArgumentParser
 from pathlib import Path
-
-from tqdm import tqdm
 
 from ..images import grid, save_png
 from ..latents.latent_files import load_latents
 from ..latents.sampling import SampleConfig, render, sample_z
 from .arguments import MODEL_HELP, add_device, device_of, load_generator
 from .flags import add_flags, build, read_flags
+from .progress import batch_bar
 
 
 def sample(parser: ArgumentParser, argv: list[str]) -> None:
@@ -22,7 +22,7 @@ def sample(parser: ArgumentParser, argv: list[str]) -> None:
     parser.add_argument("--count", type=int, default=16, metavar="N", help="how many images (default: 16)")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="which images (default: 0)")
     parser.add_argument("--label", type=int, metavar="N", help="class, for class-conditional models")
-    parser.add_argument("--latents", type=Path, metavar="FILE", help="saved latents, in place of new ones")
+    parser.add_argument("--latents", type=Path, metavar="FILE", help="saved latents, instead of random ones")
     parser.add_argument("--batch", type=int, default=8, metavar="N", help="images at a time (default: 8)")
     parser.add_argument("--output", type=Path, metavar="DIR", help="one PNG for each image (default: ./output/samples)")
     parser.add_argument("--grid", type=Path, metavar="FILE", help="all images in one PNG; alone, only that is written")
@@ -33,16 +33,14 @@ def sample(parser: ArgumentParser, argv: list[str]) -> None:
     config = build(SampleConfig, **read_flags(args, SampleConfig))
     model = load_generator(args.model, args.base, device_of(args))
     z = load_latents(args.latents) if args.latents else sample_z(model, args.count, args.seed, args.label)
-    with tqdm(total=len(z), desc="sample", unit="image", dynamic_ncols=True) as bar:
-        x = render(
-            model, z, config, seed=args.seed, batch=args.batch, on_batch=lambda done, _: bar.update(done - bar.n)
-        )
+    with batch_bar(len(z), "image") as on_batch:
+        images = render(model, z, config, seed=args.seed, batch=args.batch, on_batch=on_batch)
     folder = args.output or (None if args.grid else Path("output/samples"))
     if folder is not None:
         stem = Path(args.model).stem
-        for index, image in enumerate(x):
+        for index, image in enumerate(images):
             save_png(image, folder / f"{stem}_seed{args.seed}_{index:05}.png")
-        print(f"{folder} ({len(x)} images)")
+        print(f"{folder} ({len(images)} images)")
     if args.grid is not None:
-        save_png(grid(x, round(len(x) ** 0.5 + 0.499)), args.grid)
+        save_png(grid(images, math.ceil(math.sqrt(len(images)))), args.grid)
         print(args.grid)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
-from PIL import Image
+import torch.nn.functional as F
+from command_line import failed, run
+from PIL import Image, ImageChops
 from tiny import some_sketches, tiny_model
 
 from gansketching_core import images
 from gansketching_core.checkpoints import load, native
-from gansketching_core.cli.main import main
 from gansketching_core.latents import latent_files, sampling
 
 LINES = ["--sketcher", "lines"]
@@ -23,19 +25,13 @@ def here(tmp_path, monkeypatch):
     return tmp_path
 
 
-def run(*argv) -> int:
-    return main([str(word) for word in argv])
-
-
-def failed(capsys, *argv) -> str:
-    capsys.readouterr()
-    assert run(*argv) == 2
-    return capsys.readouterr().err.strip().splitlines()[-1]
-
-
 def frames_of(path) -> list[Image.Image]:
     with Image.open(path) as film:
-        return [film.seek(k) or film.convert("RGB") for k in range(film.n_frames)]
+        frames = []
+        for k in range(film.n_frames):
+            film.seek(k)
+            frames.append(film.convert("RGB"))
+        return frames
 
 
 @pytest.fixture
@@ -59,8 +55,8 @@ def test_project_writes_latents_and_pairs(here, capsys):
     Image.new("RGB", (60, 40), "red").save(here / "photos/two.png")
     quick = ["--steps", 3, "--pool", 6, "--starts", 1]
     assert run("project", "photos", *MODEL, "--output", "out", "--space", "w", *quick) == 0
-    found = latent_files.load_latents(here / "out/latents.safetensors")
-    assert found.space == "w" and len(found) == 2
+    latents = latent_files.load_latents(here / "out/latents.safetensors")
+    assert latents.space == "w" and len(latents) == 2
     assert Image.open(here / "out/projected.png").size == (4 * 34 - 2, 32)
     shown = capsys.readouterr().out
     assert "one: PSNR" in shown and "two: PSNR" in shown
@@ -102,11 +98,16 @@ def test_ctrl_c_keeps_the_best_so_far(here, monkeypatch, capsys):
     assert "best so far" in capsys.readouterr().err
 
 
-def test_interpolate_writes_a_film_there_and_back(here, second):
+def test_interpolate_writes_a_film_that_returns(here, second):
     film = ["--frames", 4, "--count", 2, "--output", "film.webp", "--size", 68]
     assert run("interpolate", "model.safetensors", second, *BASE, *film) == 0
     shown = frames_of(here / "film.webp")
     assert len(shown) == 6 and shown[0].size == (68, 33)
+    for frame, mirrored in ((1, 5), (2, 4)):
+        difference = ImageChops.difference(shown[frame], shown[mirrored])
+        assert max(high for _, high in difference.getextrema()) < 32  # WebP is lossy
+    assert run("interpolate", "model.safetensors", second, *BASE, *film, "--no-back") == 0
+    assert len(frames_of(here / "film.webp")) == 4
 
 
 def test_interpolate_writes_a_model(here, second, capsys):
@@ -144,3 +145,28 @@ def test_animate_walks_through_saved_latents_and_along_a_direction(here, capsys)
     assert len(frames_of(here / "edit.webp")) == 4
     assert "--frames 2 or more" in failed(capsys, "animate", *MODEL, "--frames", 1)
     assert "at least two" in failed(capsys, "animate", *MODEL, "--keys", 1, "--frames", 4)
+
+
+def test_a_class_can_be_chosen(here, capsys):
+    native.save_model(tiny_model(class_count=3), here / "classes.safetensors")
+    model = ["--model", "classes.safetensors", "--label", 2]
+    some_walk = ["animate", *model, "--keys", 2, "--frames", 2, "--output", "walk.png"]
+    assert run(*some_walk, "--no-loop") == 0
+    expected = sampling.render(tiny_model(class_count=3), sampling.sample_z(tiny_model(class_count=3), 2, labels=2))
+    film = F.interpolate(expected, 256, mode="bicubic", antialias=True)
+    for image, frame in zip(images.to_comfy(film), frames_of(here / "walk.png")):
+        assert (image * 255 - torch.from_numpy(np.array(frame, dtype=np.float32))).abs().mean() < 2
+    assert run("directions", *model, "--components", 2, "--samples", 1000) == 0
+    assert run("sample", "classes.safetensors", "--label", 2, "--count", 1, "--grid", "one.png") == 0
+    assert "class [3, 3] is outside 0 to 2" in failed(capsys, *some_walk, "--label", 3)
+    assert "has no classes" in failed(capsys, "animate", *MODEL, "--label", 0)
+
+
+def test_damaged_latents_are_named(here, capsys):
+    (here / "latents.safetensors").write_bytes(b"\xff" * 50)
+    for command in (["sample", "model.safetensors"], ["animate", *MODEL]):
+        message = failed(capsys, *command, "--latents", "latents.safetensors")
+        assert "latents.safetensors is not a readable safetensors file" in message
+    (here / "directions.npz").write_bytes(b"PK" * 50)
+    message = failed(capsys, "directions", *MODEL, "--load", "directions.npz")
+    assert "directions.npz can't be read as GANSpace directions" in message
