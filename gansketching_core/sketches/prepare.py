@@ -1,4 +1,4 @@
-"""Drawings of any kind and size become the square line drawings that a model is customised with."""
+"""Drawings of any kind and size become the square sketches that a model is customised with."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from pydantic import BaseModel, ConfigDict, Field
 from scipy import ndimage
 from torch import Tensor
@@ -16,23 +17,23 @@ from torch import Tensor
 from ..images import check_image, composite_over, resize
 from .strokes import redraw, stroke_width
 
-LUMINANCE = (0.299, 0.587, 0.114)
 WORKING_SIDE = 1024  # strokes are measured and redrawn at this many pixels at most
+MIN_CONTRAST = 0.08  # of the darkest line with the paper, and of a line with the grain of the paper
 
 
 class SketchConfig(BaseModel):
-    """How drawings become the white square sketches that a model is customised with."""
+    """How drawings become square sketches, black on white, that a model is customised with."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     invert: Literal["auto", "never", "always"] = Field(
         "auto",
-        description="White lines on black are turned to black on white: auto when the border of the picture is dark.",
+        description="Turn white lines on black into black on white. auto: if the border of the picture is dark.",
     )
     levels: bool = Field(
         True, description="Make the paper pure white, also where a photo of it is in shade, and the darkest line black."
     )
-    crop: bool = Field(False, description="Crop to what is drawn, so that the drawing fills the square.")
+    crop: bool = Field(False, description="Crop to the drawing, so that it fills the square.")
     margin: float = Field(0.1, ge=0, le=1, description="White margin around a cropped drawing, as a share of its side.")
     strokes: Literal["match", "redraw", "keep"] = Field(
         "match",
@@ -47,18 +48,18 @@ class SketchConfig(BaseModel):
 def prepare_sketches(
     images: Tensor | Sequence[Tensor], size: int, config: SketchConfig | None = None, *, reference: Tensor | None = None
 ) -> Tensor:
-    """Turn drawings of any size and shape into sketches.
+    """Turns drawings of any size and shape into sketches.
 
     Drawings are letterboxed, not stretched. Strokes thinner than a pixel of the result are drawn one pixel wide, so
     that shrinking does not wash them out.
 
     Args:
-        images: IMAGE [B,H,W,1 or 3 or 4] or MASK [B,H,W] in 0..1, or a list of such or of single images [H,W,C] or
-            masks [H,W]; a 3-dimensional tensor with 1, 3 or 4 at its end is a single image.
+        images: IMAGE [B,H,W,1 or 3 or 4] or MASK [B,H,W] in 0..1, or a list of these or of single images [H,W,C] or
+            masks [H,W]; a 3-dimensional tensor with 1, 3 or 4 as its last size is a single image.
         size: side of the sketches in pixels.
-        config: what is done to them.
-        reference: [N,1,R,R] in -1..1, line drawings of a model's samples (`latents.sampling.sample_drawings`), whose
-            stroke width `strokes="match"` gives to the sketches.
+        config: what is done to the drawings; `SketchConfig()` by default, which needs `reference`.
+        reference: [N,1,R,R] in -1..1, line drawings of a model's samples (`latents.sampling.sample_drawings`); with
+            `strokes="match"` the sketches get their stroke width.
 
     Returns:
         [B,1,size,size] in -1..1, paper +1.
@@ -69,22 +70,18 @@ def prepare_sketches(
     drawings = list(_single_images(images))
     if not drawings:
         raise ValueError("no sketches given; draw or load at least one")
-    width = _pen_width(config, reference)
-    return torch.stack([_prepare(drawing, size, config, width, f"sketch {k}") for k, drawing in enumerate(drawings)])
-
-
-def _pen_width(config: SketchConfig, reference: Tensor | None) -> float:
-    """Width of the pen to redraw strokes with, as a share of the side; 0 keeps them."""
-    if config.strokes == "keep":
-        return 0.0
+    pen_width = 0.0  # keep the strokes
     if config.strokes == "redraw":
-        return config.stroke_width
-    if reference is None:
-        raise ValueError(
-            'strokes "match" needs line drawings of the model\'s samples: give a model and a photo-to-sketch '
-            'network (in Python: reference=sample_drawings(model, photosketch)), or choose "redraw" or "keep"'
-        )
-    return min(stroke_width(reference), 0.2)
+        pen_width = config.stroke_width
+    elif config.strokes == "match":
+        if reference is None:
+            raise ValueError(
+                'strokes "match" needs line drawings of the model\'s samples: give a model and a photo-to-sketch '
+                'network (in Python: reference=sample_drawings(model, photosketch)), or choose "redraw" or "keep"'
+            )
+        pen_width = min(stroke_width(reference), 0.2)
+    sketches = [_prepare(drawing, size, config, pen_width, f"sketch {k}") for k, drawing in enumerate(drawings)]
+    return torch.stack(sketches)
 
 
 def _single_images(images: Tensor | Sequence[Tensor]) -> Iterator[Tensor]:
@@ -111,44 +108,50 @@ def _prepare(image: Tensor, size: int, config: SketchConfig, pen_width: float, n
     ink = _ink(image, config, name)
     if config.crop:
         ink = _crop(ink, config.margin)
-    side = max(ink.shape)
-    top, left = (side - ink.shape[0]) // 2, (side - ink.shape[1]) // 2
-    ink = np.pad(ink, ((top, side - ink.shape[0] - top), (left, side - ink.shape[1] - left)))
+    ink = _letterbox(ink)
     limit = max(WORKING_SIDE, size)
-    working = min(max(4 * size, 256), limit) if pen_width else min(side, limit)
-    ink = _scale(ink, working)
+    working = min(max(4 * size, 256), limit) if pen_width else min(len(ink), limit)
+    if len(ink) > working:  # strokes are widened first, so that they stay as dark
+        ink = ndimage.maximum_filter(ink, size=math.ceil(len(ink) / working))
+    ink = _resize(ink, working)
     pixel = working / size  # of the result
     if pen_width:
         ink = redraw(ink, max(pen_width * working, pixel))
     elif pixel > 1:
         ink = np.maximum(ink, redraw(ink, pixel))
-    ink = resize(torch.from_numpy(np.ascontiguousarray(ink, dtype=np.float32))[None, None], size)
-    return 1 - 2 * ink[0].clamp(0, 1)
+    return 1 - 2 * torch.from_numpy(_resize(ink, size))[None]
 
 
 def _ink(image: Tensor, config: SketchConfig, name: str) -> np.ndarray:
-    """[H,W,C] -> [H,W], 0 where there is paper, up to 1 where there is ink."""
-    backgrounds = (1.0, 0.0) if image.shape[2] == 4 and config.invert == "auto" else (1.0,)
-    for background in backgrounds:  # white lines on a transparent ground show on black only
-        colours = composite_over(image, background) if image.shape[2] == 4 else image
-        grey = (colours * colours.new_tensor(LUMINANCE)).sum(dim=2) if colours.shape[2] == 3 else colours[..., 0]
-        grey = grey.numpy()
+    """[H,W,C] -> [H,W], from 0 for paper to 1 for ink."""
+    for background in (1.0, 0.0):  # white lines on a transparent ground show only on black
+        grey = _grey(image, background)
         if config.invert == "always" or (config.invert == "auto" and _has_dark_ground(grey)):
             grey = 1 - grey
         paper = float(grey.max()) if _has_dark_ground(grey) else float(np.median(_border(grey)))
         contrast = paper - float(grey.min())
-        if contrast >= 0.08:
+        if contrast >= MIN_CONTRAST:
             break
     else:
         raise ValueError(f"{name} is blank: no line on it differs from the paper; draw something or leave it out")
     if not config.levels:
         return 1 - grey
     ink = (_local_paper(grey, paper) - grey) / contrast
-    return np.where(ink < 0.08, 0, ink.clip(0, 1))  # without the paper's grain
+    return np.where(ink < MIN_CONTRAST, 0, ink.clip(0, 1))  # without the grain of the paper
+
+
+def _grey(image: Tensor, background: float) -> np.ndarray:
+    """[H,W,C] -> brightness [H,W]; transparent parts show the background."""
+    from kornia.color import rgb_to_grayscale
+
+    colours = composite_over(image, background) if image.shape[2] == 4 else image
+    if colours.shape[2] == 1:
+        return colours[..., 0].numpy()
+    return rgb_to_grayscale(rearrange(colours, "h w c -> c h w"))[0].numpy()
 
 
 def _border(grey: np.ndarray) -> np.ndarray:
-    """Values along the border, 6% of the side wide, so that a thin frame around the paper is outvoted."""
+    """Values along the border, 6% of the side wide, so that a thin frame around the paper is a minority of them."""
     width = max(1, round(0.06 * min(grey.shape)))
     inner = np.zeros(grey.shape, dtype=bool)
     inner[width:-width, width:-width] = True
@@ -161,27 +164,32 @@ def _has_dark_ground(grey: np.ndarray) -> bool:
 
 
 def _local_paper(grey: np.ndarray, paper: float) -> np.ndarray | float:
-    """Brightness of the paper at every pixel [H,W], where a photo of it is lit unevenly; else `paper`."""
+    """Brightness of the paper at each pixel [H,W] if a photo of it is lit unevenly; else `paper`."""
     low, high = np.percentile(_border(grey), (25, 75))
     if high - low < 0.03:
         return paper
     coarse = F.interpolate(torch.from_numpy(grey)[None, None], size=(64, 64), mode="area")[0, 0].numpy()
     light = ndimage.percentile_filter(coarse, 80, size=17, mode="nearest")
-    light = ndimage.gaussian_filter(light, 4, mode="nearest").clip(0.5 * paper)  # a large black area is no paper
+    light = ndimage.gaussian_filter(light, 4, mode="nearest").clip(0.5 * paper)  # a large black area is not paper
     return F.interpolate(torch.from_numpy(light)[None, None], size=grey.shape, mode="bilinear")[0, 0].numpy()
 
 
 def _crop(ink: np.ndarray, margin: float) -> np.ndarray:
-    """The drawn part of [H,W] with a margin around it, a share of the longer side."""
-    rows, columns = (np.flatnonzero((ink > 0.25 * ink.max()).any(axis=axis)) for axis in (1, 0))
+    """The inked part of [H,W] with a margin around it, a share of the longer side."""
+    is_ink = ink > 0.25 * ink.max()
+    rows, columns = np.flatnonzero(is_ink.any(axis=1)), np.flatnonzero(is_ink.any(axis=0))
     ink = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     return np.pad(ink, round(margin * max(ink.shape)))
 
 
-def _scale(ink: np.ndarray, side: int) -> np.ndarray:
-    """Square ink to side x side; when shrinking, strokes are widened first so that they stay as dark."""
-    factor = len(ink) / side
-    if factor > 1:
-        ink = ndimage.maximum_filter(ink, size=math.ceil(factor))
-    ink = resize(torch.from_numpy(np.ascontiguousarray(ink, dtype=np.float32))[None, None], side)
-    return ink[0, 0].clamp(0, 1).numpy()
+def _letterbox(ink: np.ndarray) -> np.ndarray:
+    """[H,W] in the middle of a blank square."""
+    height, width = ink.shape
+    side = max(height, width)
+    top, left = (side - height) // 2, (side - width) // 2
+    return np.pad(ink, ((top, side - height - top), (left, side - width - left)))
+
+
+def _resize(ink: np.ndarray, side: int) -> np.ndarray:
+    ink = np.ascontiguousarray(ink, dtype=np.float32)
+    return resize(torch.from_numpy(ink)[None, None], side)[0, 0].clamp(0, 1).numpy()

@@ -1,4 +1,4 @@
-"""Strokes of drawings: their width, their centre lines, and drawing them again with another pen."""
+"""Strokes of drawings: their width, their centre lines, and redrawing them with another pen."""
 
 from __future__ import annotations
 
@@ -11,63 +11,65 @@ from torch import Tensor
 
 
 def redraw(ink: np.ndarray, width: float) -> np.ndarray:
-    """The drawing [H,W] (0 paper, 1 ink) with a round pen `width` px wide led along its centre lines.
+    """Redraws `ink` [H,W] (0 paper, 1 ink) with a round pen, `width` px wide, along its centre lines.
 
-    Filled areas stay filled, grey lines grey.
+    Filled areas stay filled, and grey lines grey.
     """
-    drawn = ink > 0.25
-    if not drawn.any():
+    is_ink = ink > 0.25
+    if not is_ink.any():
         return ink
-    lines = skeleton(drawn)
-    pen = np.clip(width / 2 + 0.5 - ndimage.distance_transform_edt(~lines), 0, 1)
-    radius = ndimage.distance_transform_edt(drawn)
-    solid = radius > 3 * np.median(radius[lines]) + 1  # far thicker than the strokes: filled in
-    if solid.any():
-        pen[ndimage.distance_transform_edt(~solid) <= radius[solid].min()] = 1
-    return pen * ndimage.maximum_filter(ink, size=2 * math.ceil(width / 2) + 1)
+    centre_lines = skeleton(is_ink)
+    redrawn = np.clip(width / 2 + 0.5 - ndimage.distance_transform_edt(~centre_lines), 0, 1)
+    radius = ndimage.distance_transform_edt(is_ink)
+    is_filled = radius > 3 * np.median(radius[centre_lines]) + 1  # far thicker than the strokes
+    if is_filled.any():
+        redrawn[ndimage.distance_transform_edt(~is_filled) <= radius[is_filled].min()] = 1
+    return redrawn * ndimage.maximum_filter(ink, size=2 * math.ceil(width / 2) + 1)
 
 
 def stroke_width(drawings: Tensor) -> float:
-    """Typical width of the lines in drawings [N,1,H,W] in -1..1 (paper +1), as a share of the longer side; 0: no lines.
+    """Typical width of the lines in drawings [N,1,H,W] in -1..1 (paper +1), as a share of the longer side.
 
-    Twice the distance from the middle of the lines, which the farthest tenth of the ink stands for, to the paper; the
-    median over the drawings.
+    The width in one drawing is twice the distance to the paper at the middle of the lines, taken as the 90th percentile
+    of that distance over all ink. Returns the median over the drawings that are not blank; 0 if all are.
     """
     enlarged = F.interpolate(drawings.float().cpu(), scale_factor=4, mode="bicubic")[:, 0].numpy()
     widths = []
     for drawing in enlarged:
-        ink = drawing < 0
-        if ink.any() and not ink.all():
-            widths.append(2 * float(np.percentile(ndimage.distance_transform_edt(ink)[ink], 90)) / max(ink.shape))
+        is_ink = drawing < 0
+        if is_ink.any() and not is_ink.all():
+            distance_to_paper = ndimage.distance_transform_edt(is_ink)[is_ink]
+            widths.append(2 * float(np.percentile(distance_to_paper, 90)) / max(is_ink.shape))
     return float(np.median(widths)) if widths else 0.0
 
 
-def skeleton(drawn: np.ndarray) -> np.ndarray:
+def skeleton(is_ink: np.ndarray) -> np.ndarray:
     """Centre lines, one pixel wide, of a boolean drawing [H,W].
 
-    Peels one side at a time, removing only pixels whose removal neither breaks a line nor shortens it, so that every
-    stroke and dot keeps its connections (Rosenfeld, Information and Control 29, 1975).
+    Removes pixels from one side after the other, but only those whose removal neither breaks a line nor shortens it, so
+    that every stroke and dot keeps its connections (Rosenfeld, Information and Control 29, 1975).
     """
-    padded = np.pad(drawn.astype(bool), 1)
-    flat, row = padded.reshape(-1), padded.shape[1]
-    ring = (-row, -row + 1, 1, row + 1, row, row - 1, -1, -row - 1)  # N, NE, E, SE, S, SW, W, NW
-    left = np.flatnonzero(flat)
+    padded = np.pad(is_ink.astype(bool), 1)
+    flat = padded.reshape(-1)  # a view
+    row = padded.shape[1]
+    neighbours = (-row, -row + 1, 1, row + 1, row, row - 1, -1, -row - 1)  # N, NE, E, SE, S, SW, W, NW
+    remaining = np.flatnonzero(flat)
     while True:
-        count = len(left)
+        count = len(remaining)
         for side in (0, 4, 2, 6):
-            edge = left[~flat[left + ring[side]]]
-            code = sum(flat[edge + offset].astype(np.uint8) << k for k, offset in enumerate(ring))
+            edge = remaining[~flat[remaining + neighbours[side]]]
+            code = sum(flat[edge + offset].astype(np.uint8) << k for k, offset in enumerate(neighbours))
             flat[edge[_REMOVABLE[code]]] = False
-            left = left[flat[left]]
-        if len(left) == count:
+            remaining = remaining[flat[remaining]]
+        if len(remaining) == count:
             return padded[1:-1, 1:-1]
 
 
-def _removable(code: int) -> bool:
-    """Whether a pixel with these 8 neighbours (bit 0: N, clockwise) can go: not an end, and one run of neighbours."""
-    near = [bool(code >> k & 1) for k in range(8)]
-    runs = sum(not near[k] and (near[k + 1] or near[(k + 2) % 8]) for k in (0, 2, 4, 6))
-    return sum(near) >= 2 and runs == 1
+def _is_removable(code: int) -> bool:
+    """Whether a pixel with these 8 neighbours (bit 0: N, clockwise) can go: it ends no line, and they form one run."""
+    inked = [bool(code >> k & 1) for k in range(8)]
+    runs = sum(not inked[k] and (inked[k + 1] or inked[(k + 2) % 8]) for k in (0, 2, 4, 6))
+    return sum(inked) >= 2 and runs == 1
 
 
-_REMOVABLE = np.array([_removable(code) for code in range(256)])
+_REMOVABLE = np.array([_is_removable(code) for code in range(256)])

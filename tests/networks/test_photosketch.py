@@ -1,4 +1,4 @@
-"""PhotoSketch and the line extractor."""
+"""PhotoSketch: numbers of the published architecture, weights, statistics and gradients."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from gansketching_core.networks.line_extractor import LineExtractor
 from gansketching_core.networks.photosketch import PhotoSketch
 
 
@@ -72,20 +71,18 @@ def test_weights_from_before_batch_counters_load_strictly():
     torch.testing.assert_close(target.model[1].weight, source.model[1].weight)
 
 
-@pytest.mark.parametrize("sketcher", [lively(PhotoSketch(width=4, blocks=1)), LineExtractor()])
 @pytest.mark.parametrize("shape", [(1, 32, 32), (3, 64, 48), (2, 36, 100)])
-def test_shapes_and_range(sketcher, shape):
+def test_shapes_and_range(shape):
     batch, height, width = shape
-    drawing = sketcher(torch.rand(batch, 3, height, width) * 2 - 1)
+    drawing = lively(PhotoSketch(width=4, blocks=1))(torch.rand(batch, 3, height, width) * 2 - 1)
     assert drawing.shape == (batch, 1, height, width)
     assert drawing.abs().max() <= 1
 
 
-@pytest.mark.parametrize("sketcher", [PhotoSketch(width=2, blocks=0), LineExtractor()])
 @pytest.mark.parametrize("shape", [(1, 3, 28, 28), (1, 3, 64, 66), (1, 1, 64, 64), (3, 64, 64)])
-def test_unsuitable_photos_are_refused(sketcher, shape):
+def test_unsuitable_photos_are_refused(shape):
     with pytest.raises(ValueError, match="photos"):
-        sketcher(torch.zeros(shape))
+        PhotoSketch(width=2, blocks=0)(torch.zeros(shape))
 
 
 def test_a_drawing_depends_on_its_own_photo_unless_asked_otherwise():
@@ -109,8 +106,8 @@ def test_training_mode_records_statistics():
     assert not torch.equal(before, net.model[2].running_mean)
 
 
-@pytest.mark.parametrize("sketcher", [lively(PhotoSketch(width=2, blocks=1).double()), LineExtractor()])
-def test_gradients_agree_with_finite_differences(sketcher):
+def test_gradients_agree_with_finite_differences():
+    sketcher = lively(PhotoSketch(width=2, blocks=1).double())
     torch.manual_seed(1)
     photo = (torch.rand(1, 3, 32, 32, dtype=torch.float64) * 2 - 1).requires_grad_()
     direction, weight = torch.randn_like(photo), torch.randn(1, 1, 32, 32, dtype=torch.float64)
@@ -119,28 +116,3 @@ def test_gradients_agree_with_finite_differences(sketcher):
         step = 1e-6
         up, down = ((sketcher(photo + s * direction) * weight).sum() for s in (step, -step))
     torch.testing.assert_close((gradient * direction).sum(), (up - down) / (2 * step), rtol=1e-4, atol=1e-6)
-
-
-def test_line_extractor_draws_a_thin_closed_outline_of_a_pale_disc():
-    at = torch.arange(128) - 63.5
-    distance = (at[:, None].square() + at[None].square()).sqrt()
-    inside = (40 - distance).sigmoid()
-    yellow = torch.tensor([0.95, 0.9, 0.2]).view(3, 1, 1)
-    drawing = LineExtractor()((1 - inside * (1 - yellow))[None] * 2 - 1)[0, 0]
-    outline = (distance - 40).abs() < 0.5
-    assert drawing[outline].max() < 0
-    assert drawing[(distance - 40).abs() > 5].min() > 0.99
-    thickness = ((1 - drawing) / 2).sum() / (2 * torch.pi * 40)
-    assert 1.5 < thickness < 5
-
-
-def test_line_extractor_on_flat_photos_is_blank_with_finite_gradients():
-    photo = torch.full((1, 3, 32, 32), 0.3, requires_grad=True)
-    drawing = LineExtractor()(photo)
-    drawing.sum().backward()
-    assert drawing.min() > 0.999
-    assert torch.isfinite(photo.grad).all()
-
-
-def test_line_extractor_keeps_type():
-    assert LineExtractor()(torch.zeros(1, 3, 32, 32, dtype=torch.float64)).dtype == torch.float64
