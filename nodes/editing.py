@@ -1,9 +1,9 @@
-"""Editing: models between two others, w-shift, and GANSpace directions."""
+"""Editing: mixtures of two models, the shift of w, and GANSpace directions."""
 
 from __future__ import annotations
 
 import dataclasses
-import logging
+import math
 
 import torch
 
@@ -14,17 +14,21 @@ from ..gansketching_core.latents.mean_shift import shift_towards
 from ..gansketching_core.latents.model_mixing import interpolate_models, render_between
 from ..gansketching_core.latents.sampling import SampleConfig
 from . import host, model_files, pictures, widgets
-from .latents import LATENTS, LayerRange, last_or_none, layer_widgets
+from .latents import LATENTS, LayerRange, layer_widgets
 from .sampling import batch_size
-from .sketching import as_sketches
+from .sketching import PHOTOSKETCH, SKETCHES, as_sketches
 
 MODEL, DIRECTIONS = "GANSKETCHING_MODEL", "GANSKETCHING_DIRECTIONS"
 
 
-def weight(default: float, bound: float, tooltip: str) -> widgets.Widget:
-    """A number that may be negative."""
+def signed(default: float, bound: float, tooltip: str) -> widgets.Widget:
+    """A number from -bound to bound."""
     options = {"default": default, "min": -bound, "max": bound, "step": 0.05, "round": False, "tooltip": tooltip}
     return "FLOAT", options
+
+
+def truncation(tooltip: str) -> widgets.Widget:
+    return "FLOAT", {"default": 1.0, "min": 0.0, "max": 2.0, "step": 0.05, "tooltip": tooltip}
 
 
 # ------------------------------------------------------------------------------------------------------------ models
@@ -33,7 +37,7 @@ def weight(default: float, bound: float, tooltip: str) -> widgets.Widget:
 class InterpolateModels:
     DISPLAY_NAME = "Interpolate Models"
     CATEGORY = "GANSketching/editing"
-    DESCRIPTION = "The model between two that come from the same base. Chain it to mix more than two."
+    DESCRIPTION = "Mixes two models that come from the same base. Chain this node to mix more than two."
     SEARCH_ALIASES = ("merge models", "blend", "model mix", "model merge")
     RETURN_TYPES = (MODEL,)
     RETURN_NAMES = ("model",)
@@ -42,12 +46,12 @@ class InterpolateModels:
 
     @classmethod
     def INPUT_TYPES(cls):
-        alpha = "0: the first model, 1: the second, between: a mixture. Outside it exaggerates the difference."
+        alpha = "0: the first model, 1: the second, in between: a mixture. Beyond, the difference is exaggerated."
         return {
             "required": {
                 "first": (MODEL, {"tooltip": "A generator, original or customised."}),
-                "second": (MODEL, {"tooltip": "Another one customised from the same base, or that base."}),
-                "alpha": weight(0.5, 3.0, alpha),
+                "second": (MODEL, {"tooltip": "A model customised from the same base, or that base."}),
+                "alpha": signed(0.5, 3.0, alpha),
             }
         }
 
@@ -59,7 +63,7 @@ class InterpolateModels:
 class ModelFilm:
     DISPLAY_NAME = "Model Film"
     CATEGORY = "GANSketching/editing"
-    DESCRIPTION = "Frames of a film in which the same latents are seen while one model turns into another."
+    DESCRIPTION = "Frames of an animation: the images of the same latents while one model turns into another."
     SEARCH_ALIASES = ("interpolate models", "animation", "morph", "frames", "model merge")
     RETURN_TYPES = ("IMAGE",)
     RETURN_NAMES = ("frames",)
@@ -69,18 +73,20 @@ class ModelFilm:
     @classmethod
     def INPUT_TYPES(cls):
         options = widgets.widgets(SampleConfig, skip=["truncation_cutoff"])
-        mode = "weights mixes the networks. w mixes only what they make of the latents: faster, much alike."
+        back = "Append the frames in reverse order, so that the animation can repeat without a jump."
+        columns = "Columns of the images of several latents in a frame. 0: about square."
+        mode = "weights: mixes the networks. w: mixes only the outputs of their mapping networks, faster and similar."
         return {
             "required": {
                 "first": (MODEL, {"tooltip": "The model to start with."}),
                 "second": (MODEL, {"tooltip": "The model to end with; both come from the same base."}),
                 "latents": (LATENTS, {"tooltip": "Latents in z, which the models share."}),
                 "frames": ("INT", {"default": 30, "min": 2, "max": 1000, "tooltip": "Frames from one to the other."}),
-                "start": weight(0.0, 3.0, "Where the film starts. 0: at the first model."),
-                "end": weight(1.0, 3.0, "Where it ends. 1: at the second model; more exaggerates."),
-                "back": ("BOOLEAN", {"default": True, "tooltip": "Then the way back, so that the film can repeat."}),
+                "start": signed(0.0, 3.0, "The mixture in the first frame. 0: the first model."),
+                "end": signed(1.0, 3.0, "The mixture in the last frame. 1: the second model; more exaggerates."),
+                "back": ("BOOLEAN", {"default": True, "tooltip": back}),
                 "mode": (["w", "weights"], {"default": "w", "tooltip": mode}),
-                "columns": ("INT", {"default": 0, "min": 0, "max": 64, "tooltip": "Columns. 0: about square."}),
+                "columns": ("INT", {"default": 0, "min": 0, "max": 64, "tooltip": columns}),
                 **options,
             }
         }
@@ -88,21 +94,25 @@ class ModelFilm:
     def film(self, first, second, latents, frames, start, end, back, mode, columns, **options):
         config = widgets.build(SampleConfig, **options)
         alphas = torch.linspace(start, end, frames).tolist()
-        count, progress = len(latents), host.Progress(len(latents) * frames)
+        progress = host.Progress(len(latents) * frames)
         with host.borrowed_device(1) as device:
-            first, second = (host.model_on_device(model, device) for model in (first, second))
+            first = host.model_on_device(first, device)
+            second = host.model_on_device(second, device)
             settings = {"mode": mode, "batch": batch_size(first), "on_batch": progress.on_batch}
             x = render_between(first, second, latents, alphas, config, **settings).cpu()
-        tiles = [grid(frame, columns or round(count**0.5 + 0.499)) for frame in x.split(count)]
-        return (to_comfy(torch.cat(tiles + tiles[-2:0:-1] if back else tiles)),)
+        columns = columns or math.ceil(math.sqrt(len(latents)))
+        grids = [grid(frame, columns) for frame in x.split(len(latents))]
+        if back:
+            grids += grids[-2:0:-1]
+        return (to_comfy(torch.cat(grids)),)
 
 
 class WShift:
     DISPLAY_NAME = "W Shift"
     CATEGORY = "GANSketching/editing"
     DESCRIPTION = (
-        "A quick stand-in for fine-tuning: shifts all latents towards the samples that look most like the sketches. "
-        "Seconds instead of minutes, but the samples vary less and follow the sketches less."
+        "A quick alternative to fine-tuning: shifts all w towards the samples that look most like the sketches. Takes "
+        "seconds instead of minutes, but the samples vary less and follow the sketches less."
     )
     SEARCH_ALIASES = ("vector arithmetic", "customise", "customize", "sketch", "fast", "preview")
     RETURN_TYPES = (MODEL,)
@@ -112,38 +122,39 @@ class WShift:
 
     @classmethod
     def INPUT_TYPES(cls):
-        pool = "Random samples to look among."
-        nearest = "How many of them, the nearest to the sketches, are averaged."
-        strength = "1: to the average of the nearest. More goes beyond, 0 changes nothing."
-        spread = "Below 1 the samples also move together: nearer to the sketches, less varied. 0.5 is a good choice."
-        per_sketch = "Average the samples nearest to each sketch, so that those easily met don't stand for the others."
+        pool = "Random samples that are compared with the sketches."
+        nearest = "How many of them, the most similar to the sketches, are averaged."
+        strength = "Length of the shift. 1: to the average of the nearest. 0: none. More than 1: beyond the average."
+        spread = "Share of the spread of w that is kept: less is nearer to the sketches and less varied. Try 0.5."
+        per_sketch = "Average the samples nearest to each sketch, so that easily matched sketches do not dominate."
         return {
             "required": {
                 "model": (MODEL, {"tooltip": "The generator to start from. It is not changed."}),
-                "sketches": ("IMAGE,MASK", {"tooltip": "One or more drawings of the wanted shape, black on white."}),
-                "photosketch": ("GANSKETCHING_PHOTOSKETCH", {"tooltip": "Draws the model's images as sketches."}),
-                "seed": widgets.seed(changes=False, tooltip="Decides the random samples."),
+                "sketches": SKETCHES,
+                "photosketch": PHOTOSKETCH,
+                "seed": widgets.seed(changes=False, tooltip="Seed of the random samples."),
                 "pool": ("INT", {"default": 512, "min": 1, "max": 100_000, "tooltip": pool}),
                 "nearest": ("INT", {"default": 16, "min": 1, "max": 1024, "tooltip": nearest}),
-                "strength": weight(1.0, 5.0, strength),
+                "strength": signed(1.0, 5.0, strength),
             },
             "optional": {
                 "spread": ("FLOAT", {"default": 1.0, "min": 0.05, "max": 1.0, "step": 0.05, "tooltip": spread}),
                 "per_sketch": ("BOOLEAN", {"default": False, "tooltip": per_sketch}),
+                "class_index": widgets.class_index("samples of all classes are compared"),
             },
         }
 
-    def shift(self, model, sketches, photosketch, seed, pool, nearest, strength, spread=1.0, per_sketch=False):
+    def shift(self, model, sketches, photosketch, pool, class_index=-1, **options):
         progress = host.Progress(pool)
-        options = {"pool": pool, "nearest": nearest, "per_sketch": per_sketch}
-        options |= {"strength": strength, "spread": spread, "seed": seed}
         with host.training_mode(), host.borrowed_device(1) as device:
-            base, network = host.model_on_device(model, device), host.on_device(photosketch, device)
-            drawings = as_sketches(sketches, base.config.resolution)
-            shifted = shift_towards(base, drawings, network, on_batch=progress.on_batch, **options)
+            base = host.model_on_device(model, device)
+            network = host.on_device(photosketch, device)
+            prepared = as_sketches(sketches, model.config.resolution)
+            options |= {"pool": pool, "label": widgets.or_none(class_index), "on_batch": progress.on_batch}
+            shifted = shift_towards(base, prepared, network, **options)
             shifted = host.model_on_device(shifted, model.w_mean.device)
-            about = {"base_name": model.name, **model.metadata, "trainable": "w_shift"}
-            return (dataclasses.replace(shifted, discriminator=model.discriminator, metadata=about),)
+        metadata = {"base_name": model.name, **model.metadata, "trainable": "w_shift"}
+        return (dataclasses.replace(shifted, discriminator=model.discriminator, metadata=metadata),)
 
 
 # -------------------------------------------------------------------------------------------------------- directions
@@ -153,8 +164,8 @@ class FitDirections:
     DISPLAY_NAME = "Fit Directions"
     CATEGORY = "GANSketching/editing"
     DESCRIPTION = (
-        "Finds the main directions in which a model's images vary (GANSpace): turning, opening, size, colour ... "
-        "Takes seconds. Directions Sheet shows what each one does."
+        "Computes the main directions in which a model's images vary (GANSpace): pose, size, colour ... Takes seconds. "
+        "Directions Sheet shows what each one changes."
     )
     SEARCH_ALIASES = ("ganspace", "pca", "principal components", "find edits")
     RETURN_TYPES = (DIRECTIONS,)
@@ -164,14 +175,14 @@ class FitDirections:
 
     @classmethod
     def INPUT_TYPES(cls):
-        components = "How many directions. Not more than the model's w has numbers."
-        samples = "Random samples to measure."
+        components = "How many directions, at most as many as w has dimensions."
+        samples = "Random samples of w for the principal component analysis."
         return {
             "required": {
                 "model": (MODEL, {"tooltip": "The generator. Its customised versions can use the directions too."}),
                 "components": ("INT", {"default": 40, "min": 1, "max": 512, "tooltip": components}),
                 "samples": ("INT", {"default": 100_000, "min": 1000, "max": 10_000_000, "tooltip": samples}),
-                "seed": widgets.seed(changes=False, tooltip="Decides the random samples."),
+                "seed": widgets.seed(changes=False, tooltip="Seed of the random samples."),
             }
         }
 
@@ -184,40 +195,40 @@ class FitDirections:
 class EditLatents(LayerRange):
     DISPLAY_NAME = "Edit Latents"
     CATEGORY = "GANSketching/editing"
-    DESCRIPTION = "Moves latents along one direction, in some layers or all. Chain it for several edits."
+    DESCRIPTION = "Moves latents along one direction, in some layers or all. Chain this node for several edits."
     SEARCH_ALIASES = ("ganspace", "apply direction", "edit image", "semantic edit")
     RETURN_TYPES = (LATENTS,)
     RETURN_NAMES = ("latents",)
-    OUTPUT_TOOLTIPS = ("The edited latents, w+: Sample makes images of them, without truncation.",)
+    OUTPUT_TOOLTIPS = ("The edited latents, in w+, for Sample without truncation.",)
     FUNCTION = "edit"
 
     @classmethod
     def INPUT_TYPES(cls):
-        strength = "How far, in standard deviations of the model's samples. Negative goes the other way."
-        truncation = "Below 1: more typical images. Truncate here or before, not in Sample."
-        before = "Edit first and truncate then, which weakens the edit too. Off: the edit is always equally strong."
+        strength = "Length of the step, in standard deviations of the model's samples. Negative: the other direction."
+        typical = "Below 1: more typical images. Truncate in this node or before it, not in Sample."
+        before = "Edit before truncating, so that truncation weakens the edit, too. If off, it does not."
         return {
             "required": {
                 "model": (MODEL, {"tooltip": "The generator that the latents are for."}),
                 "latents": (LATENTS, {"tooltip": "Latents to edit."}),
                 "directions": (DIRECTIONS, {"tooltip": "From Fit Directions or Load Directions."}),
                 "component": ("INT", {"default": 0, "min": 0, "max": 511, "tooltip": "Number of the direction."}),
-                "strength": weight(2.0, 20.0, strength),
+                "strength": signed(2.0, 20.0, strength),
                 **layer_widgets(0, -1),
-                "truncation": ("FLOAT", {"default": 1.0, "min": 0.0, "max": 2.0, "step": 0.05, "tooltip": truncation}),
+                "truncation": truncation(typical),
                 "before_truncation": ("BOOLEAN", {"default": False, "tooltip": before}),
             }
         }
 
     def edit(self, model, latents, directions, component, strength, first_layer, last_layer, truncation, **order):
-        layers = {"first": first_layer, "last": last_or_none(last_layer)}
-        return (edit(model, latents, directions, component, strength, psi=truncation, **layers, **order),)
+        options = {"first": first_layer, "last": widgets.or_none(last_layer), "psi": truncation, **order}
+        return (edit(model, latents, directions, component, strength, **options),)
 
 
 class DirectionsSheet(LayerRange):
     DISPLAY_NAME = "Directions Sheet"
     CATEGORY = "GANSketching/editing"
-    DESCRIPTION = "One image moved along each of the first directions, a row for each: find a useful one by eye."
+    DESCRIPTION = "Shows an image moved along each of the first directions, one per row, to choose useful ones by eye."
     SEARCH_ALIASES = ("ganspace", "contact sheet", "overview", "browse directions")
     RETURN_TYPES = ("IMAGE",)
     RETURN_NAMES = ("sheet",)
@@ -227,8 +238,7 @@ class DirectionsSheet(LayerRange):
     @classmethod
     def INPUT_TYPES(cls):
         latents = "The latent to move; of several, the first."
-        reach = "Standard deviations to the left and to the right of the middle."
-        truncation = "Below 1: a more typical image. The edits stay as strong."
+        reach = "Length of the largest step to either side, in standard deviations."
         return {
             "required": {
                 "model": (MODEL, {"tooltip": "The generator that the latents are for."}),
@@ -238,15 +248,15 @@ class DirectionsSheet(LayerRange):
                 "columns": ("INT", {"default": 5, "min": 2, "max": 15, "tooltip": "Images in a row."}),
                 "reach": ("FLOAT", {"default": 2.0, "min": 0.1, "max": 20.0, "step": 0.1, "tooltip": reach}),
                 **layer_widgets(0, -1),
-                "truncation": ("FLOAT", {"default": 1.0, "min": 0.0, "max": 2.0, "step": 0.05, "tooltip": truncation}),
+                "truncation": truncation("Below 1: a more typical image. The edits are equally strong."),
             }
         }
 
     def show(self, model, latents, directions, components, columns, reach, first_layer, last_layer, truncation):
         progress = host.Progress(components * columns)
         strengths = tuple(torch.linspace(-reach, reach, columns).tolist())
-        layers = {"first": first_layer, "last": last_or_none(last_layer)}
-        options = {"components": components, "strengths": strengths, "psi": truncation, **layers}
+        options = {"components": components, "strengths": strengths, "psi": truncation}
+        options |= {"first": first_layer, "last": widgets.or_none(last_layer)}
         with host.borrowed_device(1) as device:
             model = host.model_on_device(model, device)
             settings = {"batch": batch_size(model), "on_batch": progress.on_batch}
@@ -266,20 +276,13 @@ class SaveDirections:
 
     @classmethod
     def INPUT_TYPES(cls):
-        name = "File name; a number is added so that no file is replaced. A / makes a subfolder."
-        return {
-            "required": {
-                "directions": (DIRECTIONS, {"tooltip": "Directions to save."}),
-                "name": ("STRING", {"default": "directions", "tooltip": name}),
-            }
-        }
+        directions = (DIRECTIONS, {"tooltip": "Directions to save."})
+        return {"required": {"directions": directions, "name": model_files.name_widget("directions")}}
 
     def save(self, directions, name):
         path = model_files.new_result(name, model_files.DIRECTIONS)
         save_directions(directions, path)
-        text = f"Saved {path.relative_to(model_files.results_folder())}, {len(directions)} directions."
-        logging.getLogger(__name__).info(text)
-        return {"ui": {"text": [text]}}
+        return model_files.saved(path, f"{len(directions)} directions")
 
 
 class LoadDirections:
@@ -289,14 +292,13 @@ class LoadDirections:
     SEARCH_ALIASES = ("ganspace", "npz", "components")
     RETURN_TYPES = (DIRECTIONS,)
     RETURN_NAMES = ("directions",)
-    OUTPUT_TOOLTIPS = ("The directions. They fit the model they were made from and its customised versions.",)
+    OUTPUT_TOOLTIPS = ("The directions. They fit the model they were computed from and its customised versions.",)
     FUNCTION = "load"
 
     @classmethod
     def INPUT_TYPES(cls):
-        names = list(model_files.directions())
         tooltip = "Files of models/ganspace (.npz, .safetensors), then those saved by this pack [output]."
-        return {"required": {"name": (names, {"default": names[0] if names else "", "tooltip": tooltip})}}
+        return {"required": {"name": model_files.choice(model_files.directions(), tooltip)}}
 
     @classmethod
     def VALIDATE_INPUTS(cls, name):

@@ -19,7 +19,7 @@ import copy
 import dataclasses
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -72,8 +72,8 @@ def folder(name: str) -> Path:
     return _folders.get(name) or Path(fallback).absolute()
 
 
-def register_models(name: str, extensions: Iterable[str]) -> None:
-    """Make models/`name` known, next to the folders the user's extra_model_paths gives for it."""
+def register_models(name: str, extensions: Collection[str]) -> None:
+    """Register models/`name`, in addition to the folders that the user's extra_model_paths lists for it."""
     _extensions[name] = frozenset(extensions)
     if IN_COMFYUI:
         folder_paths.add_model_folder_path(name, os.path.join(folder_paths.models_dir, name))
@@ -84,28 +84,31 @@ def register_models(name: str, extensions: Iterable[str]) -> None:
 def model_files(name: str) -> dict[str, Path]:
     """Files of a registered model folder: name as listed (relative path) -> full path."""
     if IN_COMFYUI:
-        names = [n for n in folder_paths.get_filename_list(name) if Path(n).suffix.lower() in _extensions[name]]
-        return {n: Path(path) for n in names if (path := folder_paths.get_full_path(name, n))}
+        paths = {file: folder_paths.get_full_path(name, file) for file in folder_paths.get_filename_list(name)}
+        files = {file: Path(path) for file, path in paths.items() if path}
+        return {file: path for file, path in files.items() if path.suffix.lower() in _extensions[name]}
     return files_below(folder("models") / name, _extensions[name])
 
 
-def files_below(root: Path, extensions: Iterable[str], exclude: Iterable[str] = ()) -> dict[str, Path]:
-    """Files with one of these extensions under `root`: relative name with forward slashes -> full path, sorted."""
-    skipped, found = set(exclude), {}
-    for where, folders, files in os.walk(root, followlinks=True):
-        folders[:] = sorted(f for f in folders if f not in skipped and not f.startswith("."))
-        for file in files:
-            path = Path(where, file)
+def files_below(root: Path, extensions: Collection[str], exclude: Collection[str] = ()) -> dict[str, Path]:
+    """Files with one of these extensions under `root`, sorted: relative name with forward slashes -> full path.
+
+    Folders named in `exclude` and hidden ones are left out.
+    """
+    result = {}
+    for parent, folders, names in os.walk(root, followlinks=True):
+        folders[:] = [name for name in folders if name not in exclude and not name.startswith(".")]
+        for path in (Path(parent, name) for name in names):
             if path.suffix.lower() in extensions:
-                found[path.relative_to(root).as_posix()] = path
-    return dict(sorted(found.items()))
+                result[path.relative_to(root).as_posix()] = path
+    return dict(sorted(result.items()))
 
 
 # ---------------------------------------------------------------------------------------------- device and progress
 
 
-def device() -> torch.device:
-    """Where to compute."""
+def compute_device() -> torch.device:
+    """The GPU if there is one, else the CPU."""
     if IN_COMFYUI:
         return comfy.model_management.get_torch_device()
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -113,40 +116,44 @@ def device() -> torch.device:
 
 @contextlib.contextmanager
 def borrowed_device(gigabytes: float) -> Iterator[torch.device]:
-    """The compute device with about this much memory made free on it; what was used is handed back at the end."""
-    chosen = device()
-    if IN_COMFYUI and chosen.type != "cpu":
-        comfy.model_management.free_memory(gigabytes * 2**30, chosen)
+    """The compute device, with about this much of its memory free; cached memory is released at the end."""
+    device = compute_device()
+    if IN_COMFYUI and device.type != "cpu":
+        comfy.model_management.free_memory(gigabytes * 2**30, device)
     try:
-        yield chosen
+        yield device
     finally:
         if IN_COMFYUI:
             comfy.model_management.soft_empty_cache()
-        elif chosen.type == "cuda":
+        elif device.type == "cuda":
             torch.cuda.empty_cache()
 
 
-def on_device(network: nn.Module, where: torch.device) -> nn.Module:
-    """The network itself if it is there, else a copy: what other nodes hold stays where it is."""
-    here = next(network.parameters(), None)
-    return network if here is None or here.device == where else copy.deepcopy(network).to(where)
+def on_device(network: nn.Module, device: torch.device) -> nn.Module:
+    """The network itself if it is on the device, else a copy of it there: other nodes may hold the original."""
+    first = next(network.parameters(), None)
+    return network if first is None or first.device == device else copy.deepcopy(network).to(device)
 
 
-def model_on_device(model: GanModel, where: torch.device) -> GanModel:
-    discriminator = None if model.discriminator is None else on_device(model.discriminator, where)
-    moved = {"generator": on_device(model.generator, where), "discriminator": discriminator}
-    return dataclasses.replace(model, **moved, w_mean=model.w_mean.to(where))
+def model_on_device(model: GanModel, device: torch.device, *, discriminator: bool = False) -> GanModel:
+    """The model with its networks on the device. The discriminator, which sampling never uses, only where asked for."""
+    return dataclasses.replace(
+        model,
+        generator=on_device(model.generator, device),
+        discriminator=on_device(model.discriminator, device) if discriminator and model.discriminator else None,
+        w_mean=model.w_mean.to(device),
+    )
 
 
 @contextlib.contextmanager
 def training_mode() -> Iterator[None]:
-    """Gradients on. ComfyUI runs nodes in inference mode, whose tensors can't enter autograd: clone them inside."""
+    """Enables gradients. ComfyUI runs nodes in inference mode, whose tensors autograd refuses: copy them inside."""
     with torch.inference_mode(False), torch.enable_grad():
         yield
 
 
 def poll() -> None:
-    """Raise if the user has cancelled. Cheap: call it often."""
+    """Raise if the user has cancelled. It is cheap, so call it often."""
     if IN_COMFYUI:
         comfy.model_management.throw_exception_if_processing_interrupted()
     elif "poll" in _hooks:
@@ -154,26 +161,28 @@ def poll() -> None:
 
 
 def cancelled(kind: type[BaseException]) -> bool:
-    """Whether an exception of this kind is the user's wish to end, not a failure."""
+    """Whether an exception of this kind means that the user has cancelled, and not that something failed."""
     if IN_COMFYUI and issubclass(kind, comfy.model_management.InterruptProcessingException):
         return True
     return issubclass(kind, KeyboardInterrupt)
 
 
 def execution_blocker() -> object | None:
-    """An output upon which ComfyUI leaves out, without an error, what depends on it. None outside ComfyUI."""
+    """An output that makes ComfyUI skip the nodes that depend on it, without an error. None outside ComfyUI."""
     return ExecutionBlocker(None) if IN_COMFYUI else None
 
 
 def send(event: str, data: dict[str, Any]) -> None:
-    """A message to every open editor. Nothing outside ComfyUI."""
+    """Send a message to every open editor. Does nothing outside ComfyUI."""
     if IN_COMFYUI:
         server.PromptServer.instance.send_sync(event, data)
 
 
 def on_post(path: str, answer: Callable[[object], tuple[int, dict]]) -> None:
-    """Let `answer` respond, in a thread, to what editors post to `path`: parsed JSON -> status and JSON. Nothing
-    outside ComfyUI."""
+    """Let `answer` respond, in a thread, to what editors post to `path`. Does nothing outside ComfyUI.
+
+    answer: the parsed JSON of the request -> HTTP status, JSON of the response.
+    """
     if not IN_COMFYUI:
         return
 
@@ -188,7 +197,7 @@ def on_post(path: str, answer: Callable[[object], tuple[int, dict]]) -> None:
 
 
 class Progress:
-    """Progress bar of the running node, with an optional picture."""
+    """The progress bar of the running node, with an optional preview picture."""
 
     def __init__(self, total: int):
         self.total = total
@@ -202,6 +211,6 @@ class Progress:
             _hooks["progress"](value, self.total, preview)
 
     def on_batch(self, done: int, _: int = 0) -> None:
-        """For functions of the core that report their batches: shows progress, and raises if the user has cancelled."""
+        """A callback for functions of the core that report their batches: shows progress, raises on cancelling."""
         poll()
         self.update(done)

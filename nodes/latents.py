@@ -1,25 +1,24 @@
-"""Latents: from seeds, mixed, joined and picked, saved and loaded."""
+"""Latents: random, interpolated, mixed, truncated, joined, picked, saved and loaded."""
 
 from __future__ import annotations
 
-import logging
 import re
 
-from ..gansketching_core.inversion.optimise import in_space
 from ..gansketching_core.latents.interpolation import style_mix, walk
 from ..gansketching_core.latents.latent_files import load_latents, save_latents
 from ..gansketching_core.latents.sampling import SampleConfig, sample_z
-from ..gansketching_core.latents.spaces import SPACES, join, truncate
+from ..gansketching_core.latents.spaces import SPACES, join, to_space, truncate
 from . import model_files, widgets
+from .sampling import IN_TURN
 
 LATENTS = "GANSKETCHING_LATENTS"
 LAST_LAYER = 17  # of the largest model, 1024 px
 
 
 def layer_widgets(first: int, last: int) -> dict[str, widgets.Widget]:
-    """A range of layers; see layer_range for what it means."""
-    from_layer = "First layer to change. Early layers (0 to 3) carry pose and shape, late ones colour and texture."
-    to_layer = "Last layer to change, included. -1: to the end. A model has 2 log2(size) - 2 layers: 10 at 64 pixels."
+    """A range of layers, both ends included."""
+    from_layer = "First layer to change. Layers 0 to 3 decide pose and shape, the others colour and texture."
+    to_layer = "Last layer to change, included. -1: the last one. A model of 64 pixels has 10 layers, of 256 pixels 14."
     return {
         "first_layer": ("INT", {"default": first, "min": 0, "max": LAST_LAYER, "tooltip": from_layer}),
         "last_layer": ("INT", {"default": last, "min": -1, "max": LAST_LAYER, "tooltip": to_layer}),
@@ -27,63 +26,58 @@ def layer_widgets(first: int, last: int) -> dict[str, widgets.Widget]:
 
 
 class LayerRange:
-    """For nodes with layer_widgets: an impossible range is told on the node, before anything runs."""
+    """For nodes with layer_widgets: an impossible range is reported at the node before anything runs."""
 
     @classmethod
     def VALIDATE_INPUTS(cls, first_layer, last_layer):
-        given = [layer for layer in (first_layer, last_layer) if layer is not None]  # None: comes by a link
-        if not all(-1 <= layer <= LAST_LAYER for layer in given) or first_layer == -1:
+        first = 0 if first_layer is None else first_layer  # None: a linked value, not known yet
+        last = -1 if last_layer is None else last_layer
+        if not (0 <= first <= LAST_LAYER and -1 <= last <= LAST_LAYER):
             return f"layers {first_layer} to {last_layer}: layers go from 0 to {LAST_LAYER}, and -1 is the last"
-        if len(given) == 2 and -1 < last_layer < first_layer:
+        if -1 < last < first:
             return f"first_layer {first_layer} is after last_layer {last_layer}: exchange them, or use -1 for the last"
         return True
-
-
-def last_or_none(layer: int) -> int | None:
-    """The widget's -1 as the core's None."""
-    return None if layer < 0 else layer
 
 
 class LatentsFromSeed:
     DISPLAY_NAME = "Latents from Seed"
     CATEGORY = "GANSketching/latents"
-    DESCRIPTION = "Draws random latents, from which a model makes images: the same as Sample draws for this seed."
+    DESCRIPTION = "Random latents, from which a model generates images. Sample uses the same ones for the same seed."
     SEARCH_ALIASES = ("random latents", "noise", "z", "empty latent")
     RETURN_TYPES = (LATENTS,)
     RETURN_NAMES = ("latents",)
-    OUTPUT_TOOLTIPS = ("The latents. Sample makes images of them.",)
+    OUTPUT_TOOLTIPS = ("The latents, for Sample and the nodes that change latents.",)
     FUNCTION = "draw"
 
     @classmethod
     def INPUT_TYPES(cls):
         space = (
-            "z: the model and its customised versions share it. w: what this very model makes of z, for mixing and "
-            "editing. w+: w for each layer."
+            "z: shared by the model and its customised versions. w: the output of this model's mapping network, for "
+            "mixing and editing. w+: one w for each layer."
         )
-        count = "How many latents. A larger number only adds to the same ones."
-        classes = "For models with classes: which one. -1 takes all in turn. Models without classes need -1."
-        seed = "Which latents: the same seed gives the same ones."
+        count = "How many latents. A larger number adds latents and keeps the first ones."
+        seed = "Seed of the random latents: the same seed gives the same ones."
         return {
             "required": {
                 "model": ("GANSKETCHING_MODEL", {"tooltip": "The generator that the latents are for."}),
                 "seed": widgets.seed(changes=True, tooltip=seed),
                 "count": ("INT", {"default": 4, "min": 1, "max": 1024, "tooltip": count}),
                 "space": (list(SPACES), {"default": "z", "tooltip": space}),
-                "class_index": ("INT", {"default": -1, "min": -1, "max": 100_000, "tooltip": classes}),
+                "class_index": widgets.class_index(IN_TURN),
             }
         }
 
     def draw(self, model, seed, count, space, class_index):
-        z = sample_z(model, count, seed, None if class_index < 0 else class_index)
-        return (in_space(model, z, space),)
+        z = sample_z(model, count, seed, widgets.or_none(class_index))
+        return (to_space(model, z, space),)
 
 
 class InterpolateLatents:
     DISPLAY_NAME = "Interpolate Latents"
     CATEGORY = "GANSketching/latents"
     DESCRIPTION = (
-        "A walk through all given latents in order, as frames of a film: Sample makes images of them, Save Animated "
-        "WEBP a film."
+        "A walk through all given latents in their order, as frames of an animation: Sample turns them into images, "
+        "Save Animated WEBP makes one file of these."
     )
     SEARCH_ALIASES = ("latent walk", "animation", "morph", "slerp", "lerp", "film")
     RETURN_TYPES = (LATENTS,)
@@ -94,8 +88,8 @@ class InterpolateLatents:
     @classmethod
     def INPUT_TYPES(cls):
         keys = "Two or more latents to pass through, in their order."
-        loop = "Return to the first latent, so that the film repeats without a jump."
-        mode = "Way between two latents: auto takes slerp (a great circle) for z and lerp (a straight line) otherwise."
+        loop = "Return to the first latent, so that the animation repeats without a jump."
+        mode = "Interpolation between two latents. auto: slerp (a great circle) for z, else lerp (a straight line)."
         return {
             "required": {
                 "latents": (LATENTS, {"tooltip": keys}),
@@ -112,37 +106,37 @@ class InterpolateLatents:
 class StyleMix(LayerRange):
     DISPLAY_NAME = "Style Mix"
     CATEGORY = "GANSketching/latents"
-    DESCRIPTION = "Takes some layers from other latents: the colours of one sample with the shape of another."
+    DESCRIPTION = "Takes some layers from other latents, such as the colours of one sample for the shape of another."
     SEARCH_ALIASES = ("style mixing", "crossover", "colour transfer", "color transfer")
     RETURN_TYPES = (LATENTS,)
     RETURN_NAMES = ("latents",)
-    OUTPUT_TOOLTIPS = ("The mixed latents, w+: a style for each layer.",)
+    OUTPUT_TOOLTIPS = ("The mixed latents, in w+: one w for each layer.",)
     FUNCTION = "mix"
 
     @classmethod
     def INPUT_TYPES(cls):
-        styles = "Where the chosen layers come from: as many latents as there are, or one for all."
+        styles = "Latents that the chosen layers are taken from: as many as latents, or one for all."
         return {
             "required": {
                 "model": ("GANSKETCHING_MODEL", {"tooltip": "The generator that the latents are for."}),
-                "latents": (LATENTS, {"tooltip": "Latents that keep all other layers."}),
+                "latents": (LATENTS, {"tooltip": "Latents that all other layers are taken from."}),
                 "styles": (LATENTS, {"tooltip": styles}),
                 **layer_widgets(4, -1),
             }
         }
 
     def mix(self, model, latents, styles, first_layer, last_layer):
-        return (style_mix(model, latents, styles, first_layer, last_or_none(last_layer)),)
+        return (style_mix(model, latents, styles, first_layer, widgets.or_none(last_layer)),)
 
 
 class TruncateLatents:
     DISPLAY_NAME = "Truncate Latents"
     CATEGORY = "GANSketching/latents"
-    DESCRIPTION = "Moves latents towards the model's average: more typical, less varied images. Turns z into w."
+    DESCRIPTION = "Moves latents towards the model's mean w: images get more typical and less varied. Turns z into w."
     SEARCH_ALIASES = ("truncation", "psi", "z to w", "average")
     RETURN_TYPES = (LATENTS,)
     RETURN_NAMES = ("latents",)
-    OUTPUT_TOOLTIPS = ("The latents as w, or w+ where layers differ.",)
+    OUTPUT_TOOLTIPS = ("The latents in w, or in w+ if truncation_cutoff makes layers differ.",)
     FUNCTION = "truncate"
 
     @classmethod
@@ -151,7 +145,7 @@ class TruncateLatents:
         options["truncation"][1]["default"] = 0.7
         return {
             "required": {
-                "model": ("GANSKETCHING_MODEL", {"tooltip": "The generator whose average it is."}),
+                "model": ("GANSKETCHING_MODEL", {"tooltip": "The generator whose mean w is used."}),
                 "latents": (LATENTS, {"tooltip": "Latents to move."}),
                 **options,
             }
@@ -164,7 +158,7 @@ class TruncateLatents:
 class JoinLatents:
     DISPLAY_NAME = "Join Latents"
     CATEGORY = "GANSketching/latents"
-    DESCRIPTION = "One batch of two or more, all in the same space. Truncate Latents turns z into w."
+    DESCRIPTION = "Joins two or more batches of latents of the same space. Truncate Latents turns z into w."
     SEARCH_ALIASES = ("batch latents", "concatenate", "append")
     RETURN_TYPES = (LATENTS,)
     RETURN_NAMES = ("latents",)
@@ -186,7 +180,7 @@ class JoinLatents:
 class PickLatents:
     DISPLAY_NAME = "Pick Latents"
     CATEGORY = "GANSketching/latents"
-    DESCRIPTION = "Some latents of a batch, such as those of the images you like."
+    DESCRIPTION = "Picks some latents of a batch, such as those of the images you like."
     SEARCH_ALIASES = ("split batch", "select", "latent from batch", "slice")
     RETURN_TYPES = (LATENTS,)
     RETURN_NAMES = ("latents",)
@@ -195,7 +189,7 @@ class PickLatents:
 
     @classmethod
     def INPUT_TYPES(cls):
-        numbers = "Numbers of the latents, from 0, with commas; 2-5 means 2, 3, 4 and 5. In the order you write them."
+        numbers = "Numbers of the latents in the wanted order, counted from 0, such as 0, 4, 2-3 for 0, 4, 2 and 3."
         return {
             "required": {
                 "latents": (LATENTS, {"tooltip": "Latents to choose from."}),
@@ -220,20 +214,20 @@ class PickLatents:
 
 def parse_numbers(text: str) -> list[int]:
     """ "0, 4, 2-3" -> [0, 4, 2, 3]."""
-    found: list[int] = []
+    numbers: list[int] = []
     for part in text.split(","):
         match = re.fullmatch(r"\s*(\d{1,4})\s*(?:-\s*(\d{1,4})\s*)?", part)
-        numbers = range(int(match[1]), int(match[2] or match[1]) + 1) if match else ()
-        if not numbers:
+        selected = range(int(match[1]), int(match[2] or match[1]) + 1) if match else ()
+        if not selected:
             raise ValueError(f'"{part.strip()}" is no number of a latent; write for example 0, 4, 2-3')
-        found += numbers
-    return found
+        numbers += selected
+    return numbers
 
 
 class SaveLatents:
     DISPLAY_NAME = "Save Latents"
     CATEGORY = "GANSketching/latents"
-    DESCRIPTION = "Saves latents as a small file in output/gansketching/latents, where Load Latents finds them."
+    DESCRIPTION = "Saves latents as a small file in output/gansketching/latents, which Load Latents lists."
     SEARCH_ALIASES = ("export", "keep", "store")
     RETURN_TYPES = ()
     OUTPUT_NODE = True
@@ -241,37 +235,29 @@ class SaveLatents:
 
     @classmethod
     def INPUT_TYPES(cls):
-        name = "File name; a number is added so that no file is replaced. A / makes a subfolder."
-        return {
-            "required": {
-                "latents": (LATENTS, {"tooltip": "Latents to save."}),
-                "name": ("STRING", {"default": "latents", "tooltip": name}),
-            }
-        }
+        latents = (LATENTS, {"tooltip": "Latents to save."})
+        return {"required": {"latents": latents, "name": model_files.name_widget("latents")}}
 
     def save(self, latents, name):
         path = model_files.new_result(name, model_files.LATENTS)
         save_latents(latents, path)
-        text = f"Saved {path.relative_to(model_files.results_folder())}, {len(latents)} latents in {latents.space}."
-        logging.getLogger(__name__).info(text)
-        return {"ui": {"text": [text]}}
+        return model_files.saved(path, f"{len(latents)} latents in {latents.space}")
 
 
 class LoadLatents:
     DISPLAY_NAME = "Load Latents"
     CATEGORY = "GANSketching/latents"
-    DESCRIPTION = "Loads latents that Save Latents has saved."
+    DESCRIPTION = "Loads latents that were saved with Save Latents."
     SEARCH_ALIASES = ("import", "restore")
     RETURN_TYPES = (LATENTS,)
     RETURN_NAMES = ("latents",)
-    OUTPUT_TOOLTIPS = ("The latents. Use them with the model they were made with, or one customised from it.",)
+    OUTPUT_TOOLTIPS = ("The latents. They fit the model they were made with and models customised from it.",)
     FUNCTION = "load"
 
     @classmethod
     def INPUT_TYPES(cls):
-        names = list(model_files.latents())
         tooltip = "Files of output/gansketching/latents."
-        return {"required": {"name": (names, {"default": names[0] if names else "", "tooltip": tooltip})}}
+        return {"required": {"name": model_files.choice(model_files.latents(), tooltip)}}
 
     @classmethod
     def VALIDATE_INPUTS(cls, name):

@@ -1,9 +1,8 @@
-"""Loading: generators, sketchers, drawings, photos. Saving: customised models."""
+"""Loading: generators, photo-to-sketch networks, drawings, photos. Saving: customised models."""
 
 from __future__ import annotations
 
 import json
-import logging
 
 from ..gansketching_core.checkpoints.hashes import weights_hash
 from ..gansketching_core.checkpoints.load import load_photosketch
@@ -11,8 +10,8 @@ from ..gansketching_core.checkpoints.native import save_customised
 from ..gansketching_core.datasets import ImageSet, image_names, load_images
 from ..gansketching_core.images import to_comfy
 from ..gansketching_core.networks.line_extractor import LineExtractor
-from ..gansketching_core.sketches.prepare import SketchConfig, prepare_sketches
 from . import host, model_files
+from .sketching import as_sketches
 
 LINE_EXTRACTOR = "line extractor (no weights)"
 
@@ -24,18 +23,16 @@ class LoadStyleGAN:
     SEARCH_ALIASES = ("gan", "stylegan2", "generator", "load model", "checkpoint")
     RETURN_TYPES = ("GANSKETCHING_MODEL",)
     RETURN_NAMES = ("model",)
-    OUTPUT_TOOLTIPS = ("The generator, with its discriminator where the file has one.",)
+    OUTPUT_TOOLTIPS = ("The generator, with its discriminator if the file has one.",)
     FUNCTION = "load"
 
     @classmethod
     def INPUT_TYPES(cls):
         tooltip = (
-            "Files of models/stylegan (.safetensors, .pkl, .pt, .pth), then customised models saved by this pack "
+            "The files of models/stylegan (.safetensors, .pkl, .pt, .pth), then customised models saved by this pack "
             "[output], then the models that come with it [bundled]."
         )
-        names = list(model_files.generators())
-        preferred = next((name for name in names if name.endswith("[bundled]")), names[0] if names else "")
-        return {"required": {"model_name": (names, {"default": preferred, "tooltip": tooltip})}}
+        return {"required": {"model_name": model_files.choice(model_files.generators(), tooltip)}}
 
     @classmethod
     def VALIDATE_INPUTS(cls, model_name):
@@ -67,8 +64,7 @@ class LoadPhotoSketch:
             "The small network that comes with the pack [bundled], files of models/photosketch (the published "
             "photosketch.pth), or a plain outline filter that needs no file."
         )
-        names = [*model_files.sketchers(), LINE_EXTRACTOR]
-        return {"required": {"network": (names, {"default": names[0], "tooltip": tooltip})}}
+        return {"required": {"network": model_files.choice([*model_files.sketchers(), LINE_EXTRACTOR], tooltip)}}
 
     @classmethod
     def VALIDATE_INPUTS(cls, network):
@@ -101,13 +97,12 @@ class LoadSketches:
 
     @classmethod
     def INPUT_TYPES(cls):
-        names = list(model_files.drawings())
-        folder = "A subfolder of ComfyUI's input folder with one or more drawings, or one of the samples [bundled]."
-        limit = "Take only the first drawings, in order of their names. 0 takes all."
+        folder = "A subfolder of ComfyUI's input folder with one or more drawings, or one of the bundled samples."
+        limit = "Load only the first drawings, in order of their names. 0: all."
         size = "Side of the square sketches in pixels. Fine-tuning scales them to the model's size."
         return {
             "required": {
-                "folder": (names, {"default": names[0] if names else "", "tooltip": folder}),
+                "folder": model_files.choice(model_files.drawings(), folder),
                 "limit": ("INT", {"default": 0, "min": 0, "max": 1000, "tooltip": limit}),
                 "size": ("INT", {"default": 256, "min": 32, "max": 1024, "step": 32, "tooltip": size}),
             }
@@ -125,7 +120,7 @@ class LoadSketches:
     def load(self, folder, limit, size):
         path = model_files.pick(model_files.drawings(), folder)
         names = image_names(path)[: limit or None]
-        return (to_comfy(prepare_sketches(load_images(path, names), size, SketchConfig(strokes="keep"))),)
+        return (to_comfy(as_sketches(load_images(path, names), size)),)
 
 
 class LoadPhotos:
@@ -140,13 +135,12 @@ class LoadPhotos:
 
     @classmethod
     def INPUT_TYPES(cls):
-        names = list(model_files.photos())
         source = "A subfolder of ComfyUI's input folder, or the photos that come with the pack [bundled]."
-        limit = "Take only the first photos, in order of their names. 0 takes all."
+        limit = "Load only the first photos, in order of their names. 0: all."
         size = "Side of the square images in pixels. Nodes that use them scale them to the model's size."
         return {
             "required": {
-                "source": (names, {"default": names[0] if names else "", "tooltip": source}),
+                "source": model_files.choice(model_files.photos(), source),
                 "limit": ("INT", {"default": 0, "min": 0, "max": 10_000, "tooltip": limit}),
                 "size": ("INT", {"default": 256, "min": 32, "max": 1024, "step": 32, "tooltip": size}),
             }
@@ -171,7 +165,7 @@ class SaveCustomisedModel:
     DISPLAY_NAME = "Save Customised Model"
     CATEGORY = "GANSketching/loaders"
     DESCRIPTION = (
-        "Saves what fine-tuning changed as a small file in output/gansketching. Load StyleGAN lists it, and loads it "
+        "Saves what customising changed as a small file in output/gansketching. Load StyleGAN lists it, and loads it "
         "together with the model it was made from."
     )
     SEARCH_ALIASES = ("save model", "export", "checkpoint", "delta")
@@ -181,23 +175,13 @@ class SaveCustomisedModel:
 
     @classmethod
     def INPUT_TYPES(cls):
-        name = "File name; a number is added so that no file is replaced. A / makes a subfolder of output/gansketching."
-        return {
-            "required": {
-                "model": ("GANSKETCHING_MODEL", {"tooltip": "A customised model, from Fine-tune Mapping."}),
-                "name": ("STRING", {"default": "customised", "tooltip": name}),
-            }
-        }
+        model = ("GANSKETCHING_MODEL", {"tooltip": "A customised model, such as one from Fine-tune Mapping."})
+        return {"required": {"model": model, "name": model_files.name_widget("customised")}}
 
     def save(self, model, name):
         if weights_hash(model) == model.base_hash:
             raise ValueError(f'"{model.name}" is an original model: nothing to save. Connect a customised one.')
         path = model_files.new_result(name)
-        trainable, settings = (
-            model.metadata.get("trainable", "mapping"),
-            json.loads(model.metadata.get("settings", "{}")),
-        )
-        save_customised(model, path, trainable=trainable, settings=settings)
-        text = f"Saved {path.relative_to(model_files.results_folder())}, {path.stat().st_size / 2**20:.2f} MB."
-        logging.getLogger(__name__).info(text)
-        return {"ui": {"text": [text]}}
+        settings = json.loads(model.metadata.get("settings", "{}"))
+        save_customised(model, path, trainable=model.metadata.get("trainable", "mapping"), settings=settings)
+        return model_files.saved(path, f"{path.stat().st_size / 2**20:.2f} MB")

@@ -1,9 +1,10 @@
-"""Pictures that nodes show: labelled grids and loss curves, drawn with Pillow."""
+"""Pictures that nodes show: labelled grids and loss plots, made with Pillow."""
 
 from __future__ import annotations
 
 import base64
 import io
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -19,9 +20,9 @@ COLOURS = ((31, 119, 180), (214, 39, 40), (44, 160, 44), (148, 103, 189), (255, 
 
 
 def to_pil(image: Tensor) -> Image.Image:
-    """One picture of an IMAGE batch, [H,W,1 or 3] in 0..1 -> PIL."""
+    """One image of an IMAGE batch, [H,W,1 or 3 or 4] in 0..1 -> PIL."""
     array = (image[..., :3].float().clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy()
-    return Image.fromarray(np.repeat(array, 3, axis=2) if array.shape[2] == 1 else array)
+    return Image.fromarray(array.squeeze(2) if array.shape[2] == 1 else array).convert("RGB")
 
 
 def to_image(picture: Image.Image) -> Tensor:
@@ -29,48 +30,63 @@ def to_image(picture: Image.Image) -> Tensor:
     return torch.from_numpy(np.asarray(picture.convert("RGB")).astype(np.float32) / 255)[None]
 
 
-def data_uri(picture: Image.Image, side: int, most: int) -> str:
-    """A JPEG as text that a browser shows: its longer side at most `side`, less where it would need `most` letters."""
-    picture, text = picture.convert("RGB"), ""
-    while not text or len(text) >= most:
-        picture.thumbnail((side, side))
-        buffer = io.BytesIO()
-        picture.save(buffer, "JPEG", quality=80)
-        text = f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
-        side = side * 3 // 4
-    return text
+def data_uri(picture: Image.Image, side: int, longest: float = math.inf) -> str:
+    """The picture as a JPEG in text form for a browser.
+
+    Its longer side becomes at most `side` pixels, fewer if the text would be longer than `longest` characters.
+    """
+    picture = picture.convert("RGB")
+    picture.thumbnail((side, side))
+    file = io.BytesIO()
+    picture.save(file, "JPEG", quality=80)
+    text = f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"
+    return text if len(text) <= longest else data_uri(picture, side * 3 // 4, longest)
 
 
 def labelled(parts: Sequence[tuple[str, Tensor]], *, columns: int = 0, across: bool = True) -> Image.Image:
-    """Several IMAGE batches as one picture: a title and a grid for each, beside (across) or below each other.
+    """Several IMAGE batches as one picture: a title and a grid for each, in a row (across) or one below the other.
 
-    columns: of each grid; 0: about square. All pictures get the size of the last batch's, but 128 to 512 px.
+    All grids have the same number of columns, so that image k of each batch is in the same position; 0: as many as make
+    the largest grid about square. All images get the size of the last batch's, within 128 to 512 px.
     """
+    largest = max(len(batch) for _, batch in parts)
+    columns = columns or math.ceil(math.sqrt(largest))
     side = min(max(*parts[-1][1].shape[1:3], SMALLEST_TILE), LARGEST_TILE)
-    blocks = [_block(label, batch, columns or math.ceil(math.sqrt(len(batch))), side) for label, batch in parts]
-    widths, heights = [b.width for b in blocks], [b.height for b in blocks]
-    spaces = MARGIN * (len(blocks) - 1)
-    size = (sum(widths) + spaces, max(heights)) if across else (max(widths), sum(heights) + spaces)
-    sheet = Image.new("RGB", (size[0] + 2 * MARGIN, size[1] + 2 * MARGIN), PAPER)
+    blocks = [_block(label, batch, columns, side) for label, batch in parts]
+    if across:
+        width = sum(block.width + MARGIN for block in blocks)
+        height = max(block.height for block in blocks) + MARGIN
+    else:
+        width = max(block.width for block in blocks) + MARGIN
+        height = sum(block.height + MARGIN for block in blocks)
+    sheet = Image.new("RGB", (width + MARGIN, height + MARGIN), PAPER)
     x = y = MARGIN
     for block in blocks:
         sheet.paste(block, (x, y))
-        x, y = (x + block.width + MARGIN, y) if across else (x, y + block.height + MARGIN)
+        if across:
+            x += block.width + MARGIN
+        else:
+            y += block.height + MARGIN
     return sheet
 
 
 def _block(label: str, batch: Tensor, columns: int, side: int) -> Image.Image:
-    """A title over a grid of all pictures of `batch`, their longer side scaled to `side`."""
-    columns, scale = min(columns, len(batch)), side / max(batch.shape[1:3])
-    width, height = (max(1, round(length * scale)) for length in (batch.shape[2], batch.shape[1]))
+    """A title over a grid of all images of `batch`, their longer side scaled to `side`."""
+    if not len(batch):
+        raise ValueError(f'there are no images for "{label}": connect a batch of one or more')
+    columns = min(columns, len(batch))
+    scale = side / max(batch.shape[1:3])
+    height, width = (max(1, round(length * scale)) for length in batch.shape[1:3])
     top = TITLE if label else 0
     font = ImageFont.load_default(16)
-    size = (columns * (width + GAP) - GAP, top + math.ceil(len(batch) / columns) * (height + GAP) - GAP)
-    block = Image.new("RGB", (max(size[0], math.ceil(font.getlength(label))), size[1]), PAPER)
+    grid_width = columns * (width + GAP) - GAP
+    grid_height = math.ceil(len(batch) / columns) * (height + GAP) - GAP
+    block = Image.new("RGB", (max(grid_width, math.ceil(font.getlength(label))), top + grid_height), PAPER)
     ImageDraw.Draw(block).text((0, 0), label, fill=INK, font=font)
     for k, image in enumerate(batch):
+        row, column = divmod(k, columns)
         tile = to_pil(image).resize((width, height), Image.Resampling.BICUBIC)
-        block.paste(tile, (k % columns * (width + GAP), top + k // columns * (height + GAP)))
+        block.paste(tile, (column * (width + GAP), top + row * (height + GAP)))
     return block
 
 
@@ -78,33 +94,37 @@ def _block(label: str, batch: Tensor, columns: int, side: int) -> Image.Image:
 
 
 def loss_plot(series: dict[str, list[tuple[int, float]]], *, width: int = 768, height: int = 432) -> Image.Image:
-    """Curves of (step, value) points by name. Faint: the values; strong: their running mean."""
+    """Curves of (step, value) points by name: the values in pale colours, their running means in strong ones."""
     sheet = Image.new("RGB", (width, height), PAPER)
-    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(13)
-    series = {name: kept for name, points in series.items() if (kept := [p for p in points if math.isfinite(p[1])])}
+    draw = ImageDraw.Draw(sheet)
+    font = ImageFont.load_default(13)
     left, top, right, bottom = 64, 40, width - 20, height - 36
-    every = [p for points in series.values() for p in points] or [(0, 0.0), (1, 1.0)]
-    first, last = min(p[0] for p in every), max(p[0] for p in every)
-    low, high = min(min(p[1] for p in every), 0.0), max(p[1] for p in every)
-    high = high if high > low else low + 1.0
+    every = [point for points in series.values() for point in points] or [(0, 0.0), (1, 1.0)]
+    steps = [step for step, _ in every]
+    values = [value for _, value in every]
+    first, last = min(steps), max(steps)
+    low, high = min([0.0, *values]), max(values)
+    if high <= low:
+        high = low + 1.0
 
-    def place(step: float, value: float) -> tuple[float, float]:
-        along = (step - first) / max(last - first, 1)
-        return left + along * (right - left), bottom - (value - low) / (high - low) * (bottom - top)
+    def position(step: float, value: float) -> tuple[float, float]:
+        x = left + (step - first) / max(last - first, 1) * (right - left)
+        y = bottom - (value - low) / (high - low) * (bottom - top)
+        return x, y
 
     for value in _ticks(low, high):
-        y = place(first, value)[1]
+        y = position(first, value)[1]
         draw.line([(left, y), (right, y)], fill=FAINT)
         draw.text((left - 8, y), f"{value:g}", fill=INK, font=font, anchor="rm")
     for step in _ticks(first, max(last, first + 1)):
-        x = place(step, low)[0]
+        x = position(step, low)[0]
         if step == int(step) and x <= right:
             draw.text((x, bottom + 6), f"{step:g}", fill=INK, font=font, anchor="mt")
     x = left
-    for colour, (name, points) in zip(COLOURS * 4, series.items()):
+    for (name, points), colour in zip(series.items(), itertools.cycle(COLOURS)):
         pale = tuple(c + (255 - c) * 2 // 3 for c in colour)
-        draw.line([place(*p) for p in points], fill=pale)
-        draw.line([place(*p) for p in _running_mean(points)], fill=colour, width=3)
+        draw.line([position(*point) for point in points], fill=pale)
+        draw.line([position(*point) for point in _running_mean(points)], fill=colour, width=3)
         draw.text((x, 12), name, fill=colour, font=font)
         x += font.getlength(name) + 18
     return sheet
@@ -112,15 +132,16 @@ def loss_plot(series: dict[str, list[tuple[int, float]]], *, width: int = 768, h
 
 def _ticks(low: float, high: float) -> list[float]:
     """About five round numbers from low to high."""
-    raw = (high - low) / 5
-    unit = 10 ** math.floor(math.log10(raw))
-    step = next(m * unit for m in (1, 2, 5, 10) if m * unit >= raw)
+    fifth = (high - low) / 5
+    unit = 10 ** math.floor(math.log10(fifth))
+    step = next(factor * unit for factor in (1, 2, 5, 10) if factor * unit >= fifth)
     return [round(k * step, 10) for k in range(math.ceil(low / step), math.floor(high / step) + 1)]
 
 
 def _running_mean(points: list[tuple[int, float]]) -> list[tuple[int, float]]:
     weight = min(0.9, 1 - 1 / max(1, len(points) / 10))
-    mean, smooth = points[0][1], []
+    mean = points[0][1]
+    smooth = []
     for step, value in points:
         mean = weight * mean + (1 - weight) * value
         smooth.append((step, mean))

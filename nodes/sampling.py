@@ -1,17 +1,20 @@
-"""Sampling: images of a model, and two models side by side."""
+"""Sampling: images of a model, and two batches of images side by side."""
 
 from __future__ import annotations
 
-from ..gansketching_core.images import to_comfy
+from ..gansketching_core.images import from_comfy, to_comfy
 from ..gansketching_core.latents.sampling import SampleConfig, render, sample_z
 from ..gansketching_core.latents.spaces import Latents
 from ..gansketching_core.networks.stylegan2 import GanModel
 from . import host, pictures
-from .widgets import build, seed, widgets
+from .sketching import SKETCHES
+from .widgets import build, class_index, or_none, seed, widgets
+
+IN_TURN = "all classes in turn"  # what class_index -1 means where latents are drawn
 
 
 def batch_size(model: GanModel) -> int:
-    """Images to make at a time: few enough that cancelling is prompt and memory small."""
+    """Images to generate at a time: few enough that cancelling is prompt and memory use small."""
     return max(1, 2 * 256**2 // model.config.resolution**2)
 
 
@@ -25,32 +28,32 @@ class Sample:
     SEARCH_ALIASES = ("generate", "sampler", "gan", "stylegan", "latent")
     RETURN_TYPES = ("IMAGE", "GANSKETCHING_LATENTS")
     RETURN_NAMES = ("images", "latents")
-    OUTPUT_TOOLTIPS = ("The images.", "The latents they were made from.")
+    OUTPUT_TOOLTIPS = ("The images.", "The latents that they were generated from.")
     FUNCTION = "sample"
 
     @classmethod
     def INPUT_TYPES(cls):
-        count = "How many images. A larger number only adds to the same ones."
-        drawn = "Where the images come from: the same seed gives the same images. With latents connected it only "
-        classes = "For models with classes: which one. -1 takes all in turn. Models without classes need -1."
-        latents = (
-            "Use these latents instead of drawing new ones; count and, unless noise is random, seed do not matter."
+        count = "How many images. A larger number adds images and keeps the first ones."
+        random = (
+            "Seed of the random latents: the same seed gives the same images. With latents connected, it only seeds "
+            "random noise."
         )
+        latents = "Latents to use instead of random ones; count and class_index are ignored then."
         return {
             "required": {
                 "model": ("GANSKETCHING_MODEL", {"tooltip": "A generator, original or customised."}),
-                "seed": seed(changes=True, tooltip=drawn + "decides random noise."),
+                "seed": seed(changes=True, tooltip=random),
                 "count": ("INT", {"default": 8, "min": 1, "max": 1024, "tooltip": count}),
                 **widgets(SampleConfig),
-                "class_index": ("INT", {"default": -1, "min": -1, "max": 100_000, "tooltip": classes}),
+                "class_index": class_index(IN_TURN),
             },
             "optional": {"latents": ("GANSKETCHING_LATENTS", {"tooltip": latents})},
         }
 
     def sample(self, model, seed, count, class_index, latents=None, **options):
         config = build(SampleConfig, **options)
-        labels = None if class_index < 0 else class_index
-        latents = sample_z(model, count, seed, labels) if latents is None else latents
+        if latents is None:
+            latents = sample_z(model, count, seed, or_none(class_index))
         progress = host.Progress(len(latents))
         with host.borrowed_device(1) as device:
             model = host.model_on_device(model, device)
@@ -70,7 +73,8 @@ class SideBySide:
 
     @classmethod
     def INPUT_TYPES(cls):
-        columns = "Columns of each grid. 0 makes them about square."
+        columns = "Columns of each grid. 0: as many as make the largest grid about square."
+        sketches = "Sketches to show first, at most as many as there are images."
         return {
             "required": {
                 "left": ("IMAGE", {"tooltip": "The images on the left."}),
@@ -79,15 +83,12 @@ class SideBySide:
                 "right_title": ("STRING", {"default": "customised", "tooltip": "Title of the right images."}),
                 "columns": ("INT", {"default": 0, "min": 0, "max": 64, "tooltip": columns}),
             },
-            "optional": {
-                "sketches": ("IMAGE,MASK", {"tooltip": "Sketches to show first, as many as there are images."}),
-            },
+            "optional": {"sketches": (SKETCHES[0], {"tooltip": sketches})},
         }
 
     def compose(self, left, right, left_title, right_title, columns, sketches=None):
         parts = [(left_title, left), (right_title, right)]
         if sketches is not None:
-            if sketches.ndim == 3:  # a MASK [B,H,W]: what is marked is the line
-                sketches = (1 - sketches)[..., None]
+            sketches = to_comfy(from_comfy(sketches))  # a MASK becomes black on white
             parts.insert(0, ("sketches", sketches[: max(len(left), len(right))]))
         return (pictures.to_image(pictures.labelled(parts, columns=columns)),)

@@ -1,15 +1,13 @@
-"""Drawing sketches in the graph."""
+"""The Sketch Pad: drawing sketches in the graph."""
 
 from __future__ import annotations
 
-import base64
-import io
-
 from ..gansketching_core.sketches.pad import EMPTY, MAX_SHEETS, check_drawn, is_drawn, parse, render
 from . import host
-from .pictures import to_pil
+from .pictures import data_uri, to_pil
+from .widgets import wrongly_connected
 
-REFERENCE_SIZE = 512  # longest side of what is shown under the drawing, in pixels
+REFERENCE_SIZE = 512  # longer side of the pictures under the drawing, in pixels
 
 
 class SketchPad:
@@ -43,13 +41,10 @@ class SketchPad:
 
     @classmethod
     def VALIDATE_INPUTS(cls, strokes, input_types=None):
-        """input_types: the types of what is connected, which ComfyUI then leaves to the node to check."""
-        declared = {name: kind for section in cls.INPUT_TYPES().values() for name, (kind, _) in section.items()}
-        for name, given in (input_types or {}).items():
-            if given not in (declared[name], "*"):
-                return f"{name} needs {declared[name]}, not {given}"
+        if problem := wrongly_connected(cls, input_types):
+            return problem
         try:
-            if strokes is not None:  # not connected
+            if strokes is not None:  # a linked value is not known yet
                 sheets = parse(strokes)
                 if not ("reference" in (input_types or {}) and host.execution_blocker()):
                     check_drawn(sheets)
@@ -59,18 +54,10 @@ class SketchPad:
 
     def draw(self, strokes, size, reference=None):
         sheets = parse(strokes)
-        traced = [] if reference is None else reference[:MAX_SHEETS]
-        shown = {"gansketching_reference": [{"picture": _data_url(image)} for image in traced]}
-        later = host.execution_blocker()
-        if later and len(traced) and not is_drawn(sheets):  # the first run only brings the picture to trace
-            return {"ui": shown, "result": (later, later)}
+        references = [] if reference is None else reference[:MAX_SHEETS]
+        shown = {"gansketching_reference": [{"picture": data_uri(to_pil(x), REFERENCE_SIZE)} for x in references]}
+        blocker = host.execution_blocker()
+        if blocker and len(references) and not is_drawn(sheets):  # the first run only fetches the picture to trace
+            return {"ui": shown, "result": (blocker, blocker)}
         sketches = render(sheets, size, host.poll)
         return {"ui": shown, "result": (sketches, len(sketches))}
-
-
-def _data_url(image) -> str:
-    """One picture of an IMAGE batch as a small JPEG that the browser shows as it is."""
-    picture, file = to_pil(image), io.BytesIO()
-    picture.thumbnail((REFERENCE_SIZE, REFERENCE_SIZE))
-    picture.save(file, "JPEG", quality=80)
-    return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"

@@ -1,6 +1,8 @@
-"""Sketches: preparing hand-drawn ones, and drawing photos as sketches."""
+"""Sketches: preparing hand-drawn ones, and turning photos into line drawings."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -12,10 +14,16 @@ from ..gansketching_core.sketches.prepare import SketchConfig, prepare_sketches
 from . import host
 from .widgets import build, widgets, wrongly_connected
 
+SKETCHES = (
+    "IMAGE,MASK",
+    {"tooltip": "One or more sketches of the wanted shape, black on white. Strokes are used as wide as they are."},
+)
+PHOTOSKETCH = ("GANSKETCHING_PHOTOSKETCH", {"tooltip": "Turns the model's images into line drawings."})
 
-def as_sketches(drawings: Tensor, size: int) -> Tensor:
-    """IMAGE or MASK -> sketches [N,1,size,size]: black on white, strokes as they are (Prepare Sketch changes them)."""
-    return prepare_sketches(drawings.clone(), size, SketchConfig(strokes="keep"))
+
+def as_sketches(images: Tensor | Sequence[Tensor], size: int) -> Tensor:
+    """IMAGE or MASK -> sketches [N,1,size,size], black on white. Strokes keep their width: see PrepareSketch."""
+    return prepare_sketches(images, size, SketchConfig(strokes="keep"))
 
 
 class PrepareSketch:
@@ -33,10 +41,10 @@ class PrepareSketch:
 
     @classmethod
     def INPUT_TYPES(cls):
-        drawings = "Drawings: pictures, or masks (what is marked becomes the line)."
-        size = "Side of the square sketches in pixels. With a model connected, the model's resolution instead."
-        model = "The generator that the sketches are for, with photosketch: both together for strokes match."
-        network = "Its line drawings of the model's samples show how wide strokes match makes the lines."
+        drawings = "What you drew: pictures, or masks, of which the marked part becomes the lines."
+        size = "Side of the square sketches in pixels. With a model connected, its resolution is used instead."
+        model = "The generator that the sketches are for. Needed, together with photosketch, for strokes: match."
+        network = "Turns samples of the model into line drawings, whose stroke width strokes: match takes over."
         return {
             "required": {
                 "drawings": ("IMAGE,MASK", {"tooltip": drawings}),
@@ -51,12 +59,14 @@ class PrepareSketch:
 
     @classmethod
     def VALIDATE_INPUTS(cls, strokes, input_types=None):
-        """input_types: the types of what is connected; None where the runner does not tell."""
-        wrong = wrongly_connected(cls, input_types)
-        if wrong:
-            return wrong
-        connected = {"model", "photosketch"} <= set(input_types or {})
-        if strokes == "match" and input_types is not None and not connected:
+        if problem := wrongly_connected(cls, input_types):
+            return problem
+        try:
+            if strokes is not None:  # a linked value is not known yet
+                build(SketchConfig, strokes=strokes)
+        except ValueError as error:
+            return str(error)
+        if strokes == "match" and not {"model", "photosketch"} <= set(input_types or {}):
             return 'strokes "match" needs a model and a photosketch: connect both, or choose "keep" or "redraw"'
         return True
 
@@ -66,7 +76,8 @@ class PrepareSketch:
         reference = None
         if config.strokes == "match" and model is not None and photosketch is not None:
             with torch.no_grad(), host.borrowed_device(1) as device:
-                base, network = host.model_on_device(model, device), host.on_device(photosketch, device)
+                base = host.model_on_device(model, device)
+                network = host.on_device(photosketch, device)
                 reference = sample_drawings(base, network, on_batch=lambda *_: host.poll())
         return (to_comfy(prepare_sketches(drawings, size, config, reference=reference)),)
 
@@ -74,7 +85,7 @@ class PrepareSketch:
 class PhotoSketch:
     DISPLAY_NAME = "PhotoSketch"
     CATEGORY = "GANSketching/sketching"
-    DESCRIPTION = "Draws photos as line sketches, as fine-tuning sees them."
+    DESCRIPTION = "Turns photos into line drawings, exactly as fine-tuning does with the model's images."
     SEARCH_ALIASES = ("photo to sketch", "line art", "lineart", "edge detection", "outline")
     RETURN_TYPES = ("IMAGE",)
     RETURN_NAMES = ("sketches",)
@@ -83,7 +94,7 @@ class PhotoSketch:
 
     @classmethod
     def INPUT_TYPES(cls):
-        photos = "Photos. The networks know pictures of about 64 to 512 pixels best."
+        photos = "The photos. The networks were trained on pictures of about 64 to 512 pixels."
         return {
             "required": {
                 "photosketch": ("GANSKETCHING_PHOTOSKETCH", {"tooltip": "A network from Load PhotoSketch."}),
@@ -94,12 +105,12 @@ class PhotoSketch:
     def draw(self, photosketch, photos):
         x = from_comfy(photos)
         height, width = x.shape[2:]
-        x = F.pad(x, (0, -width % 4, 0, -height % 4), mode="replicate")
-        progress, drawn = host.Progress(len(x)), []
+        x = F.pad(x, (0, -width % 4, 0, -height % 4), mode="replicate")  # the networks halve the size twice
+        progress = host.Progress(len(x))
+        drawings = []
         with torch.no_grad(), host.borrowed_device(1) as device:
             network = host.on_device(photosketch, device)
-            for k, photo in enumerate(x.split(1)):
-                host.poll()
-                drawn.append(network(photo.to(device))[:, :, :height, :width].cpu())
-                progress.update(k + 1)
-        return (to_comfy(torch.cat(drawn)),)
+            for photo in x.split(1):
+                drawings.append(network(photo.to(device))[:, :, :height, :width].cpu())
+                progress.on_batch(len(drawings))
+        return (to_comfy(torch.cat(drawings)),)

@@ -1,4 +1,4 @@
-"""Fine-tuning: options, and the node that customises a model with sketches."""
+"""Fine-tuning: its options, and the node that customises a model with sketches."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ from ..gansketching_core.training.finetune_config import PRESETS, FinetuneConfig
 from ..gansketching_core.training.finetune_run import RunResult, customise
 from . import host, model_files, pictures, training_view, widgets
 from .sampling import batch_size
-from .sketching import as_sketches
+from .sketching import PHOTOSKETCH, SKETCHES, as_sketches
 
 PREVIEW_COUNT, PREVIEW_COLUMNS = 8, 4  # samples shown before and after
 PREVIEW_SEED = 0
 PREVIEW_EVERY = 1.5  # seconds between live previews, at least
-PREVIEW_SHARE = 0.06  # of the time that live previews may take
+PREVIEW_SHARE = 0.06  # of the time that live previews may take, at most
 
 
 class FineTuneOptions:
     DISPLAY_NAME = "Fine-tune Options"
     CATEGORY = "GANSketching/training"
-    DESCRIPTION = "Settings of Fine-tune Mapping: a preset, and what should differ from it."
+    DESCRIPTION = "Options of Fine-tune Mapping: a preset, and changes to it."
     SEARCH_ALIASES = ("training settings", "hyperparameters", "learning rate", "steps")
     RETURN_TYPES = ("GANSKETCHING_OPTIONS",)
     RETURN_NAMES = ("options",)
-    OUTPUT_TOOLTIPS = ("Settings for Fine-tune Mapping.",)
+    OUTPUT_TOOLTIPS = ("Options for Fine-tune Mapping.",)
     FUNCTION = "choose"
 
     @classmethod
     def INPUT_TYPES(cls):
         presets = {name: FinetuneConfig.preset(name) for name in PRESETS}
-        tooltip = "fast: a good result in 150 steps. paper: the settings of the publication, days on a CPU."
+        tooltip = "fast: a good result in 150 steps. paper: the options of the paper, 75,000 steps, days on a CPU."
         choice = (list(presets), {"default": "fast", "tooltip": tooltip})
         return {"required": {"preset": choice, **widgets.overrides(presets, skip=["seed"])}}
 
@@ -60,7 +60,7 @@ class FineTuneMapping:
     CATEGORY = "GANSketching/training"
     DESCRIPTION = (
         "Customises a generator so that the shapes it makes follow your sketches, while colours and textures stay. "
-        "Can be cancelled at any time and goes on from there; with unchanged inputs the finished model returns at once."
+        "A cancelled training continues where it stopped; unchanged inputs return the finished model at once."
     )
     SEARCH_ALIASES = ("train", "customise", "customize", "sketch your own gan", "finetune", "fit")
     RETURN_TYPES = ("GANSKETCHING_MODEL", "IMAGE", "IMAGE", "STRING")
@@ -68,22 +68,22 @@ class FineTuneMapping:
     OUTPUT_TOOLTIPS = (
         "The customised model. The model that came in is unchanged.",
         "Sketches, and the same samples of the original and the customised model.",
-        "Curves of the losses. G: how far the model is from fooling a discriminator; D: how far that is from right.",
-        "What was done, in words.",
+        "A plot of the adversarial losses. G: the generator's, D: each discriminator's.",
+        "A text: steps, seconds, how well samples match the sketches, and the options.",
     )
     FUNCTION = "finetune"
 
     @classmethod
     def INPUT_TYPES(cls):
-        seed = "Decides the random draws of the training. Another seed trains again."
-        photos = "Photos like those the model was trained on, to keep its look. Without any, its own samples serve."
-        options = "From Fine-tune Options. Without, the fast preset."
-        go_on = "After Stop and keep: train on to the last step. Else the model that was kept returns at once."
+        seed = "Seed of all random numbers of the training. Another seed trains again."
+        photos = "Photos like those the model was trained on, to preserve its look. Without any, its samples are used."
+        options = "From Fine-tune Options. If nothing is connected, the fast preset."
+        go_on = "After Stop and keep: continue to the last step. If off, the model that was kept is returned at once."
         return {
             "required": {
                 "model": ("GANSKETCHING_MODEL", {"tooltip": "The generator to start from. It is not changed."}),
-                "sketches": ("IMAGE,MASK", {"tooltip": "One or more drawings of the wanted shape, black on white."}),
-                "photosketch": ("GANSKETCHING_PHOTOSKETCH", {"tooltip": "Draws the model's images as sketches."}),
+                "sketches": SKETCHES,
+                "photosketch": PHOTOSKETCH,
                 "seed": widgets.seed(changes=False, tooltip=seed),
             },
             "optional": {
@@ -99,13 +99,13 @@ class FineTuneMapping:
         size = model.config.resolution
         with host.training_mode(), host.borrowed_device(size / 64) as device:
             photos = None if images is None else ImageSet(images.clone(), size)
-            base = host.model_on_device(model, device)
-            drawings = as_sketches(sketches, size)
+            base = host.model_on_device(model, device, discriminator=True)
+            prepared = as_sketches(sketches, size)
             with training_view.Broadcast(node, config.steps) as broadcast:
                 watcher = Watcher(base, config, broadcast)
                 run = customise(
                     base,
-                    drawings,
+                    prepared,
                     photosketch,
                     config,
                     images=photos,
@@ -116,50 +116,51 @@ class FineTuneMapping:
                     stop=broadcast.stop,
                     go_on=go_on,
                 )
-                preview = watcher.grid(run.model, to_comfy(drawings))
+                preview = watcher.grid(run.model, to_comfy(prepared))
                 broadcast.finished(run.history, run.stopped, preview)
             customised = load_customised(run.path / "model.safetensors", model)
         return customised, pictures.to_image(preview), loss_plot(run.history), report(run, config)
 
 
 class Watcher:
-    """Follows a training: progress bar and, now and then, the same few samples before and after."""
+    """Follows a training: progress bar and, at intervals, the same few samples before and after."""
 
     def __init__(self, base: GanModel, config: FinetuneConfig, broadcast: training_view.Broadcast):
-        self.progress, self.broadcast = host.Progress(config.steps), broadcast
+        self.progress = host.Progress(config.steps)
+        self.broadcast = broadcast
         labels = config.class_index if base.config.class_count else None
         self.latents = sample_z(base, PREVIEW_COUNT, PREVIEW_SEED, labels)
         self.before = self._samples(base)
         self._due = 0.0
 
     def __call__(self, step: StepReport, tuner: SketchFinetuner) -> None:
-        started, picture = time.perf_counter(), None
+        started = time.perf_counter()
+        picture = None
         if started >= self._due:
             picture = self.grid(tuner.result())
             spent = time.perf_counter() - started
             self._due = started + max(PREVIEW_EVERY, spent / PREVIEW_SHARE)
-        self.progress.update(step.step + 1, None if host.IN_COMFYUI else picture)  # there, the node shows it itself
+        self.progress.update(step.step + 1, None if host.IN_COMFYUI else picture)  # there, the broadcast shows it
         self.broadcast.step(step, picture)
 
     def grid(self, model: GanModel, sketches: Tensor | None = None) -> Image.Image:
-        """Rows: some of the sketches, samples of the original, the same samples of `model`."""
+        """Below each other: some of the sketches, samples of the original, the same samples of `model`."""
         parts = [("original", self.before), ("customised", self._samples(model))]
         if sketches is not None:
             parts.insert(0, ("sketches", sketches[:PREVIEW_COUNT]))
         return pictures.labelled(parts, columns=PREVIEW_COLUMNS, across=False)
 
     def _samples(self, model: GanModel) -> Tensor:
-        polled = render(model, self.latents, batch=batch_size(model), on_batch=lambda *_: host.poll())
-        return to_comfy(polled)
+        return to_comfy(render(model, self.latents, batch=batch_size(model), on_batch=lambda *_: host.poll()))
 
 
 def loss_plot(history: list[StepReport]) -> Tensor:
     """Adversarial losses over the steps -> IMAGE [1,H,W,3]."""
-    return pictures.to_image(pictures.loss_plot(training_view.curves(history)))
+    return pictures.to_image(pictures.loss_plot(training_view.Curves(history).points))
 
 
 def report(run: RunResult, config: FinetuneConfig) -> str:
-    """What was done, in a few lines."""
+    """What was done, in a few lines of text."""
     done = len(run.history)
     if run.from_cache:
         how = "Nothing has changed since this model was trained: loaded from disk, no training needed."

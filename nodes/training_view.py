@@ -1,7 +1,7 @@
-"""Watching a training in the editor: messages to every open browser, and the button that ends it early.
+"""Shows a running training in the editor: messages to every open browser, and the button that ends it early.
 
-A message (event "gansketching.training") tells all there is to show, so that a browser opened later, or several, or
-none, are all the same. Its token names this one training: a click that comes late ends nothing else.
+A message (event "gansketching.training") carries the whole state, so that it does not matter how many browsers are open
+and when they were opened. Its token names one training, so that a late click ends no other one.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import math
 import secrets
 import threading
 import time
+from collections import deque
 from collections.abc import Iterable
 
 from PIL import Image
@@ -20,32 +21,59 @@ from . import host, pictures
 EVENT, ROUTE = "gansketching.training", "/gansketching/stop"
 EVERY = 0.3  # seconds between messages, at least
 MOST_POINTS = 300  # of a curve in a message
-PICTURE_SIDE, PICTURE_LETTERS = 640, 60_000  # longer side and text of the picture in a message, at most
+PICTURE_SIDE = 640  # longer side of the picture in a message, in pixels, at most
+PICTURE_CHARACTERS = 60_000  # length of the picture as text, at most
+RECENT_STEPS = 20  # that the remaining time is estimated from
 
-_running: dict[str, threading.Event] = {}
+_running: dict[str, threading.Event] = {}  # token -> set to stop that training
 
 
-def curves(history: Iterable[StepReport]) -> dict[str, list[tuple[int, float]]]:
-    """Adversarial losses by name, as (step, value): G of each discriminator, and what each D makes of both inputs."""
-    series: dict[str, list[tuple[int, float]]] = {}
-    for report in history:
+class Curves:
+    """Adversarial losses by name, as (step, value) points, updated step by step.
+
+    Of each discriminator there are G, the loss of the generator, and D, the sum of its losses on real and on generated
+    images. A curve has at most `most` points: beyond that, every other one is dropped. Values that are not finite are
+    left out.
+    """
+
+    def __init__(self, history: Iterable[StepReport] = (), most: float = math.inf):
+        self.points: dict[str, list[tuple[int, float]]] = {}
+        self.most = most
+        self._interval = 1  # between the steps that are kept
+        for report in history:
+            self.add(report)
+
+    def add(self, report: StepReport) -> None:
+        if report.step % self._interval:
+            return
         totals: dict[str, float] = {}
-        for name, value in report.losses.items():
-            if name[:2] in ("D ", "G "):
-                curve = name.removesuffix(" fake").removesuffix(" real")
-                totals[curve] = totals.get(curve, 0.0) + value
+        for loss, value in report.losses.items():
+            if loss.startswith(("D ", "G ")):
+                name = loss.removesuffix(" fake").removesuffix(" real")
+                totals[name] = totals.get(name, 0.0) + value
         for name, value in totals.items():
-            series.setdefault(name, []).append((report.step, value))
-    return series
+            if math.isfinite(value):
+                self.points.setdefault(name, []).append((report.step, value))
+        if any(len(points) > self.most for points in self.points.values()):
+            self._interval *= 2
+            for name, points in self.points.items():
+                self.points[name] = [point for point in points if point[0] % self._interval == 0]
 
 
 class Broadcast:
-    """Tells the editor how one training goes. node: the id of the node that shows it; None outside an editor."""
+    """Tells the editor how one training proceeds.
+
+    node: the id of the node that shows it; None outside an editor. total: the number of steps.
+    """
 
     def __init__(self, node: str | None, total: int):
-        self.node, self.total, self.token = node, total, secrets.token_hex(8)
-        self.history: list[StepReport] = []
-        self._stop, self._sent, self._picture = threading.Event(), 0.0, ""
+        self.node = node
+        self.total = total
+        self.token = secrets.token_hex(8)
+        self._stop = threading.Event()
+        self._last_sent = 0.0
+        self._picture = ""
+        self._take([])
 
     def __enter__(self) -> Broadcast:
         _running[self.token] = self._stop
@@ -61,61 +89,70 @@ class Broadcast:
         return self._stop.is_set()
 
     def started(self, history: list[StepReport]) -> None:
-        """Before the first step. history: the steps of earlier runs that this one goes on from."""
-        self.history = history
+        """Before the first step. history: the steps of earlier runs that this one continues."""
+        self._take(history)
         self._send("training")
 
     def step(self, report: StepReport, picture: Image.Image | None = None) -> None:
         """After every step. picture: shown until the next one."""
-        self.history.append(report)
+        self._add(report)
         if picture is not None:
-            self._picture = pictures.data_uri(picture, PICTURE_SIDE, PICTURE_LETTERS)
-        if picture is not None or time.monotonic() - self._sent > EVERY:
+            self._picture = pictures.data_uri(picture, PICTURE_SIDE, PICTURE_CHARACTERS)
+        if picture is not None or time.monotonic() - self._last_sent > EVERY:
             self._send("stopping" if self.stop() else "training")
 
     def finished(self, history: list[StepReport], stopped: bool, picture: Image.Image) -> None:
-        """At the end, also where nothing had to be trained."""
-        self.history = history
-        self._picture = pictures.data_uri(picture, PICTURE_SIDE, PICTURE_LETTERS)
+        """At the end, also if nothing had to be trained."""
+        self._take(history)
+        self._picture = pictures.data_uri(picture, PICTURE_SIDE, PICTURE_CHARACTERS)
         self._send("stopped" if stopped else "done")
+
+    def _take(self, history: list[StepReport]) -> None:
+        """Start again from these steps."""
+        self._done = 0
+        self._seconds = 0.0
+        self._recent: deque[float] = deque(maxlen=RECENT_STEPS)
+        self._curves = Curves(most=MOST_POINTS)
+        for report in history:
+            self._add(report)
+
+    def _add(self, report: StepReport) -> None:
+        self._done = report.step + 1
+        self._seconds += report.seconds
+        self._recent.append(report.seconds)
+        self._curves.add(report)
 
     def _send(self, state: str) -> None:
         if self.node is None:
             return
-        done = self.history[-1].step + 1 if self.history else 0
-        recent = [report.seconds for report in self.history[-20:]]
-        left = (self.total - done) * sum(recent) / max(len(recent), 1)
-        host.send(
-            EVENT,
-            {
-                "token": self.token,
-                "node": self.node,
-                "state": state,
-                "step": done,
-                "total": self.total,
-                "seconds": round(sum(report.seconds for report in self.history), 1),
-                "seconds_left": round(left, 1),
-                "curves": {name: _thinned(points) for name, points in curves(self.history).items()},
-                "picture": self._picture,
-            },
-        )
-        self._sent = time.monotonic()
-
-
-def _thinned(points: list[tuple[int, float]]) -> list[tuple[int, float]]:
-    """At most MOST_POINTS of them, and only what JSON can carry."""
-    every = math.ceil(len(points) / MOST_POINTS)
-    return [(step, round(value, 4)) for step, value in points[::every] if math.isfinite(value)]
+        seconds_a_step = sum(self._recent) / max(len(self._recent), 1)
+        curves = {
+            name: [(step, round(value, 4)) for step, value in points] for name, points in self._curves.points.items()
+        }
+        message = {
+            "token": self.token,
+            "node": self.node,
+            "state": state,
+            "step": self._done,
+            "total": self.total,
+            "seconds": round(self._seconds, 1),
+            "seconds_left": round((self.total - self._done) * seconds_a_step, 1),
+            "curves": curves,
+            "picture": self._picture,
+        }
+        host.send(EVENT, message)
+        self._last_sent = time.monotonic()
 
 
 def stop_and_keep(data: object) -> tuple[int, dict]:
-    """Answer to the button: {"token": of a running training} -> status, body."""
+    """Answers the button's request: {"token": of a running training} -> HTTP status, JSON of the response."""
     token = data.get("token") if isinstance(data, dict) else None
     if not isinstance(token, str):
         return 400, {"error": "send the token of a training"}
-    if token not in _running:
+    stop = _running.get(token)  # one look-up: the training may end in its own thread at any moment
+    if stop is None:
         return 404, {"error": "this training has ended already"}
-    _running[token].set()
+    stop.set()
     return 200, {"stopping": token}
 
 

@@ -13,9 +13,16 @@ torch.set_num_threads(1)  # the networks of the tests are tiny: threads only wai
 
 @pytest.fixture(scope="module")
 def pack():
-    """What loaded_pack.py says of it."""
-    with loaded_pack() as found:
-        yield found
+    """The modules of the pack; see loaded_pack.py."""
+    with loaded_pack() as modules:
+        yield modules
+
+
+@pytest.fixture
+def inference_mode():
+    """As ComfyUI runs nodes: under torch.inference_mode."""
+    with torch.inference_mode():
+        yield
 
 
 @pytest.fixture
@@ -43,7 +50,7 @@ def trainable(pack, home):
 
 @pytest.fixture
 def registry(pack):
-    """Every node class by id, those that ComfyUI brings too."""
+    """Every node class by id, including the stand-ins for ComfyUI's own."""
     return {**pack.headless.COMFY_NODES, **pack.classes}
 
 

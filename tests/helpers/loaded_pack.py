@@ -1,4 +1,4 @@
-"""The pack, loaded as ComfyUI loads it, and what its nodes are given in tests. Its fixtures are in conftest.py."""
+"""The pack, loaded as ComfyUI loads it, and inputs for its nodes. The fixtures are in conftest.py."""
 
 from __future__ import annotations
 
@@ -42,9 +42,11 @@ def loaded_pack() -> Iterator[SimpleNamespace]:
     spec.loader.exec_module(module)
     parts = {path.stem: f"nodes.{path.stem}" for path in (ROOT / "nodes").glob("[!_]*.py")}
     parts |= {"headless": "nodes.headless", "core": "gansketching_core"}
-    found = {name: importlib.import_module(f"{PACK_NAME}.{path}") for name, path in parts.items()}
+    modules = {name: importlib.import_module(f"{PACK_NAME}.{path}") for name, path in parts.items()}
     classes = module.NODE_CLASS_MAPPINGS
-    yield SimpleNamespace(module=module, classes=classes, node=lambda name: classes[f"GANSketching_{name}"](), **found)
+    yield SimpleNamespace(
+        module=module, classes=classes, node=lambda name: classes[f"GANSketching_{name}"](), **modules
+    )
     for name in [name for name in sys.modules if name.startswith(PACK_NAME)]:
         del sys.modules[name]
 
@@ -70,3 +72,39 @@ def drawing(size=(40, 60), ink=0, paper=255) -> Image.Image:
 
 def as_image(picture: Image.Image) -> torch.Tensor:
     return torch.from_numpy(np.array(picture.convert("RGB")).astype(np.float32) / 255)[None]
+
+
+def ring(size: int = 48) -> torch.Tensor:
+    """A sketch as IMAGE: a ring, black on white."""
+    y, x = torch.meshgrid(torch.arange(size), torch.arange(size), indexing="ij")
+    distance = ((x - size / 2) ** 2 + (y - size / 2) ** 2).sqrt()
+    return ((distance - size * 0.3).abs() > 2).float()[None, :, :, None].expand(-1, -1, -1, 3)
+
+
+def shown_inputs(node: type) -> dict:
+    """A node's inputs, without those that the editor fills in: name -> (type, options)."""
+    sections = node.INPUT_TYPES()
+    return {**sections["required"], **sections.get("optional", {})}
+
+
+def defaults(pack, name, **changes):
+    """The default values of a node's widgets."""
+    declared = shown_inputs(pack.classes[f"GANSketching_{name}"])
+    return {name: options["default"] for name, (_, options) in declared.items() if "default" in options} | changes
+
+
+def seeded(pack, model, seed=1, count=3, space="z"):
+    return pack.node("LatentsFromSeed").draw(model, seed, count, space, -1)[0]
+
+
+def images_of(pack, model, latents):
+    return pack.node("Sample").sample(model, 0, 1, latents=latents, **SAMPLING)[0]
+
+
+def customised(pack, model):
+    """The same model with another mapping network."""
+    made = tiny_model(pack)
+    with torch.inference_mode(False), torch.no_grad():
+        for parameter in made.generator.mapping.parameters():
+            parameter.add_(0.3 * torch.randn_like(parameter))
+        return pack.core.GanModel(made.generator, None, made.config, made.generator.mean_w(), "custom", model.base_hash)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from loaded_pack import drawing, tiny_model
+from PIL import Image
 
 
 def test_load_stylegan_lists_and_loads(pack, home):
@@ -101,7 +102,7 @@ def test_load_photosketch(pack, home):
     assert "mine.safetensors" in names and names[-1] == pack.load.LINE_EXTRACTOR
     assert node.load("mine.safetensors")[0].width == 4
     assert type(node.load(pack.load.LINE_EXTRACTOR)[0]).__name__ == "LineExtractor"
-    assert node.IS_CHANGED(pack.load.LINE_EXTRACTOR) == node.IS_CHANGED(pack.load.LINE_EXTRACTOR)
+    assert node.IS_CHANGED(pack.load.LINE_EXTRACTOR) == "", "it has no file that could change"
 
 
 def test_load_sketches_of_different_sizes(pack, home):
@@ -119,3 +120,16 @@ def test_load_sketches_of_different_sizes(pack, home):
     before = node.IS_CHANGED("cats/mine")
     drawing().save(folder / "3.png")
     assert node.IS_CHANGED("cats/mine") != before
+
+
+def test_load_photos_of_a_folder_and_of_the_pack(pack, home):
+    folder = home / "input/cats"
+    folder.mkdir(parents=True)
+    for k, size in enumerate([(60, 40), (30, 90)]):
+        Image.new("RGB", size, (255, 0, 0)).save(folder / f"{k}.png")
+    node = pack.node("LoadPhotos")
+    names = node.INPUT_TYPES()["required"]["source"][0]
+    assert "cats" in names and "photos [bundled]" in names and "lemon.png [bundled]" in names
+    assert node.load("cats", 0, 64)[0].shape == (2, 64, 64, 3) and node.load("cats", 1, 32)[0].shape == (1, 32, 32, 3)
+    assert node.load("lemon.png [bundled]", 0, 64)[0].shape == (1, 64, 64, 3)
+    assert "input folder" in node.VALIDATE_INPUTS("../secrets")

@@ -47,7 +47,7 @@ def test_a_message_tells_everything(training_view, sent):
 
 def test_messages_stay_small(training_view, sent):
     with training_view.Broadcast("5", 10_000) as broadcast:
-        broadcast.history = [report(k) for k in range(9_999)]
+        broadcast.started([report(k) for k in range(9_999)])
         broadcast.step(report(9_999, **{"G sketch": float("nan"), "G image": 1.0}))
     assert all(len(points) <= 300 for points in sent[-1]["curves"].values())
     assert len(json.dumps(sent[-1], allow_nan=False)) < 30_000
@@ -79,6 +79,49 @@ def test_only_the_named_training_stops(training_view, sent):
         first.step(report(1))
         assert sent[-1]["state"] == "stopping"
     assert training_view.stop_and_keep({"token": token})[0] == 404
+
+
+def test_a_message_late_in_a_long_training_reads_few_reports(training_view, sent, monkeypatch):
+    """Its cost does not grow with the number of steps: the reports before it are not read again."""
+    losses = {"D sketch fake": 0.5, "D sketch real": 0.25, "G sketch": 1.0}
+
+    class Counted:
+        seconds, reads = 0.5, 0
+
+        def __init__(self, step):
+            self.step = step
+
+        @property
+        def losses(self):
+            Counted.reads += 1
+            return losses
+
+    with training_view.Broadcast("5", 75_000) as broadcast:
+        monkeypatch.setattr(training_view, "EVERY", 1e9)
+        for step in range(74_999):
+            broadcast.step(Counted(step))
+        monkeypatch.setattr(training_view, "EVERY", 0.0)
+        Counted.reads = 0
+        broadcast.step(Counted(74_999))
+    assert Counted.reads <= 1
+    last = sent[-1]
+    assert (last["step"], last["seconds"], last["seconds_left"]) == (75_000, 37_500, 0)
+    for points in last["curves"].values():
+        steps = [step for step, _ in points]
+        assert 150 <= len(steps) <= 300 and steps[0] == 0 and steps[-1] > 74_000
+        assert len({b - a for a, b in zip(steps, steps[1:])}) == 1, "evenly thinned"
+
+
+def test_a_click_at_the_very_end_is_answered(training_view, monkeypatch):
+    """The training may end in its own thread between any two lines of the answer."""
+
+    class Ending(dict):
+        def __contains__(self, token):
+            return super().__contains__(token) and self.pop(token) is not None
+
+    monkeypatch.setattr(training_view, "_running", Ending())
+    broadcast = training_view.Broadcast("5", 10).__enter__()
+    assert training_view.stop_and_keep({"token": broadcast.token})[0] in (200, 404)
 
 
 @pytest.mark.parametrize("data", [None, [], "x", {}, {"token": 3}, {"token": None}])
