@@ -120,7 +120,9 @@ def test_no_module_imports_itself_in_a_circle():
 
 
 def test_imports_by_name_are_known():
-    dynamic = {name for name, path in MODULES.items() if re.search(r"\b(import_module|__import__)\(", path.read_text())}
+    dynamic = {
+        name for name, path in MODULES.items() if re.search(r"\b(import_module|__import__)\(", path.read_text("utf-8"))
+    }
     assert dynamic == set(IMPORTLIB)
 
 

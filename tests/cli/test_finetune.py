@@ -60,13 +60,13 @@ def test_interrupted_finetune_goes_on_to_the_same_weights(workplace, capsys, mon
 
     def press(self, draw):  # Ctrl-C in the middle of the second step
         if self.steps_done == 1:
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
         return original(self, draw)
 
     with monkeypatch.context() as patch:
         patch.setattr(SketchFinetuner, "_update_generator", press)
         assert run(*command, "--output", "parts.safetensors") == 130
-    assert "kept in runs: the same command goes on" in capsys.readouterr().err
+    assert "Stopped after 1 steps: the same command goes on" in capsys.readouterr().err
     assert not (workplace / "parts.safetensors").exists()
     assert run(*command, "--output", "parts.safetensors") == 0
     assert "going on after step 1" in capsys.readouterr().err

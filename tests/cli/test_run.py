@@ -111,7 +111,7 @@ def test_run_fine_tunes_and_goes_on_after_an_interrupt(tmp_path, capsys, monkeyp
 
     def press(self, draw):
         if self.steps_done == 1:
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
         return original(self, draw)
 
     with monkeypatch.context() as patch:

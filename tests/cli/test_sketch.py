@@ -17,7 +17,7 @@ def test_sketch_keeps_names_and_shapes(workplace):
     with zipfile.ZipFile("photos.zip", "w") as archive:
         archive.write("photos/wide.jpg", "/wide.jpg")
     assert run("sketch", "photos", "photos.zip", "--sketcher", "lines", "--size", 64, "--output", "out") == 0
-    found = sorted(str(p.relative_to(workplace / "out")) for p in (workplace / "out").rglob("*.png"))
+    found = sorted(p.relative_to(workplace / "out").as_posix() for p in (workplace / "out").rglob("*.png"))
     assert found == ["deep/tall.png", "wide.png", "wide_2.png"]
     assert Image.open("out/wide.png").size == (64, 32) and Image.open("out/deep/tall.png").size == (32, 64)
     assert run("sketch", "photos/wide.jpg", "--output", "two") == 0
