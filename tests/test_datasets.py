@@ -18,7 +18,7 @@ from gansketching_core.datasets import ImageSet, load_images
 
 
 def write_set(tmp_path, kind):
-    """The same four photos, two of them in subfolders, beside things that are no photos."""
+    """The same four photos, two of them in subfolders, beside files that are not photos."""
     files = {
         "b/0001.png": encoded(noise(1)),
         "a/x/0000.PNG": encoded(noise(0)),

@@ -6,6 +6,7 @@ import io
 import struct
 import warnings
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -116,12 +117,19 @@ def test_postscript_called_png_starts_no_program(tmp_path, monkeypatch):
     assert not started
 
 
+def test_no_other_code_opens_files_with_pillow():
+    root = Path(images.__file__).parents[1]
+    files = [*root.glob("gansketching_core/**/*.py"), *root.glob("nodes/**/*.py")]
+    assert [file.name for file in files if "Image.open(" in file.read_text("utf-8")] == ["images.py"]
+
+
 def test_a_broken_animation_is_refused():
     file = io.BytesIO(broken_animation())
     with pytest.raises(ValueError, match=r"a\.png is not a readable image"), images.open_image(file, "a.png") as image:
         image.seek(1)
 
 
+@pytest.mark.filterwarnings("ignore")  # Pillow's, of damaged metadata
 @pytest.mark.parametrize("format", images.FORMATS)
 def test_mutated_files_are_read_or_refused(format):
     data = encoded(noise(0, 40, 40), format)

@@ -143,7 +143,7 @@ def test_faint_drawings_can_be_cropped(levels):
 
 @pytest.mark.parametrize("pen", [0.0, 1.0])
 def test_transparent_drawings(pen):
-    """Black or white strokes on nothing, whatever colour lies below the transparent part."""
+    """Black or white strokes on a transparent ground."""
     ink = 1 - ring()
     drawing = torch.cat([torch.full((256, 256, 3), pen), ink], dim=2)
     torch.testing.assert_close(prepared([drawing], 64), prepared([ring()], 64), atol=1e-5, rtol=0)
