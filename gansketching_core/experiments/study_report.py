@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
-from ..images import grid, to_comfy
+from ..images import decode_image, grid, to_comfy
 from .study import SHOWN, Study
 from .study_plan import METHODS, Cell
 
@@ -125,8 +125,8 @@ def sheet(study: Study, target: str, path: Path, seed: int = 0) -> None:
         cell = Cell(target, name, seed)
         file = study.path(cell).with_suffix(".png")
         if study.kept(cell) and file.exists():
-            with Image.open(file, formats=["PNG"]) as strip:
-                rows.append((METHODS[name].title.removeprefix("full method, "), strip.convert("RGB")))
+            title = METHODS[name].title.removeprefix("full method, ")
+            rows.append((title, decode_image(file.read_bytes(), str(file))))
     picture = Image.new("RGB", (LABEL + SHOWN * TILE, len(rows) * (TILE + 2)), "white")
     pen, font = ImageDraw.Draw(picture), ImageFont.load_default(13)
     for row, (title, strip) in enumerate(rows):

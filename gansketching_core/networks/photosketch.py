@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 
 def check_photo(photo: Tensor) -> None:
+    """Raise ValueError for a photo that PhotoSketch and LineExtractor cannot draw."""
     if photo.ndim != 4 or photo.shape[1] != 3:
         raise ValueError(f"photos have shape {tuple(photo.shape)}, expected [B,3,H,W]")
     if min(photo.shape[2:]) < 32 or any(size % 4 for size in photo.shape[2:]):
@@ -20,14 +21,14 @@ class _BatchNorm(nn.BatchNorm2d):
 
     batch_statistics = False
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:  # [B, C, H, W]
         if self.batch_statistics:
             return F.batch_norm(x, None, None, self.weight, self.bias, training=True, eps=self.eps)
         return super().forward(x)
 
 
 class _Block(nn.Module):
-    """Residual block: x + BN(conv(ReLU(BN(conv(x))))), reflection padded."""
+    """Residual block with reflection padding: x + BN(conv(ReLU(BN(conv(x)))))."""
 
     def __init__(self, channels: int):
         super().__init__()
@@ -42,25 +43,31 @@ class _Block(nn.Module):
             _BatchNorm(channels),
         )
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:  # [B, C, H, W]
         return x + self.conv_block(x)
 
 
 class PhotoSketch(nn.Module):
     """Contour drawing network (Li et al., "Photo-Sketching", WACV 2019, arXiv 1901.00542), a pix2pix ResNet.
 
-    width=64, blocks=9 takes the authors' weights as they are; smaller values make the bundled sketcher.
+    The authors' weights fit the default width and number of blocks; the bundled sketcher has fewer of both.
 
-    `batch_statistics`: False, the default: a drawing depends on its own photo alone, by running statistics. True: batch
-    normalisation by the statistics of the batch, as "Sketch Your Own GAN" does, leaving the running ones untouched.
-    Training mode (`net.train()`) is for training the network itself and records them.
+    `batch_statistics` chooses what batch normalisation uses outside training mode. False, the default: the running
+    statistics, so that a drawing depends on its own photo alone. True: the statistics of the batch, as in "Sketch Your
+    Own GAN", without recording them. Training mode (`net.train()`), for training the network itself, records them.
     """
 
-    def __init__(self, *, width: int = 64, blocks: int = 9):
+    def __init__(
+        self,
+        *,
+        width: int = 64,  # channels after the first convolution
+        blocks: int = 9,  # number of residual blocks
+    ):
         super().__init__()
         if width < 1 or blocks < 0:
             raise ValueError(f"width {width} must be at least 1 and blocks {blocks} at least 0")
-        self.width, self.blocks = width, blocks
+        self.width = width
+        self.blocks = blocks
         layers = [nn.ReflectionPad2d(3), nn.Conv2d(3, width, 7, bias=False), _BatchNorm(width), nn.ReLU(inplace=True)]
         for c in (width, width * 2):
             layers += [
@@ -86,6 +93,6 @@ class PhotoSketch(nn.Module):
                 module.batch_statistics = bool(value)
 
     def forward(self, photo: Tensor) -> Tensor:
-        """photo [B,3,H,W] in -1..1 -> drawing [B,1,H,W] in -1..1, +1 = white paper."""
+        """Photo [B,3,H,W] in -1..1 -> drawing [B,1,H,W] in -1..1, +1 = white paper."""
         check_photo(photo)
         return self.model(photo)

@@ -1,9 +1,9 @@
 """A second discriminator for pretraining, on the features of a frozen ImageNet network.
 
-It sees what kind of thing a picture shows long before a discriminator trained from nothing does, which is worth most
-with few pictures and little time: Projected GANs (Sauer et al., NeurIPS 2021; the random mixing across channels and
-scales, spectral normalisation and the hinge loss) beside the usual discriminator, as in "Ensembling Off-the-shelf
-Models for GAN Training" (Kumari et al., CVPR 2022).
+Its features tell kinds of objects apart from the first step on, which helps most with few pictures and little time.
+The discriminator is that of Projected GANs (Sauer et al., NeurIPS 2021): random mixing across channels and scales,
+spectral normalisation, hinge loss. It is trained beside StyleGAN2's own, as in "Ensembling Off-the-shelf Models for GAN
+Training" (Kumari et al., CVPR 2022).
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ CHANNELS = 64
 
 
 class ProjectedDiscriminator(nn.Module):
-    """Logits [B,P] of images [B,3,H,W] in -1..1: one for each place of each of four feature maps.
+    """An ImageNet-feature discriminator, on EfficientNet-Lite1's feature maps of images at 96 px.
 
-    Only `heads` are trained. The features are EfficientNet-Lite1's at 96 px, at strides 4, 8, 16 and 32; never measure
-    a model trained on them with the same network. The state_dict leaves the ImageNet network out.
+    Only `heads` are trained. The state_dict leaves the ImageNet network out. Do not evaluate a model trained with this
+    discriminator on features of the same network.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self._features = [EfficientNetLite1()]  # in a list, so that it is no submodule: it is not ours to save
+        self._features = [EfficientNetLite1()]  # in a list, so that its weights are not saved with the submodules'
         levels = EfficientNetLite1.levels
         self.across_channels = nn.ModuleList(nn.Conv2d(c, CHANNELS, 1) for c in levels).requires_grad_(False)
         self.across_scales = nn.ModuleList(nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1) for _ in levels)
@@ -38,8 +38,9 @@ class ProjectedDiscriminator(nn.Module):
         self.heads = nn.ModuleList(_head(downsamplings) for downsamplings in (2, 1, 0, 0))
 
     def forward(self, images: Tensor) -> Tensor:
+        """Images [B,3,H,W] in -1..1 -> logits [B,P], one for each position of the heads' maps at four scales."""
         features = self._features[0].to(images.device)
-        maps = [mix(x) for mix, x in zip(self.across_channels, features.pyramid(images))]
+        maps = [mix(x) for mix, x in zip(self.across_channels, features.pyramid(images))]  # [B,CHANNELS,H',W'] each
         mixed: Tensor | None = None
         logits = []
         for x, mix, head in zip(reversed(maps), reversed(self.across_scales), reversed(self.heads)):
@@ -50,7 +51,7 @@ class ProjectedDiscriminator(nn.Module):
         return torch.cat(logits, dim=1).float()
 
 
-def _head(downsamplings: int) -> nn.Sequential:
+def _head(downsamplings: int) -> nn.Sequential:  # [B, CHANNELS, H, W] -> [B, 1, H', W']
     layers: list[nn.Module] = []
     for stride in [2] * downsamplings + [1]:
         layers += [spectral_norm(nn.Conv2d(CHANNELS, CHANNELS, 3, stride, padding=1)), nn.LeakyReLU(0.2)]

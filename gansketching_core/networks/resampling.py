@@ -10,7 +10,7 @@ from .precision import full_precision
 
 
 class _Fir(torch.autograd.Function):
-    """[1,3,3,1] x [1,3,3,1] / 64 resampling filter. Its gradient is another FIR, so it can be differentiated again."""
+    """`fir` with a backward pass that is another FIR filter, so that it can be differentiated again."""
 
     @staticmethod
     def forward(ctx, x: Tensor, up: int, down: int, pad: tuple[int, int], gain: float) -> Tensor:
@@ -22,11 +22,11 @@ class _Fir(torch.autograd.Function):
     @staticmethod
     def backward(ctx, grad: Tensor):
         size, up, down, (before, _), gain = ctx.args
-        end = size * up - grad.shape[-1] * down + before - up + 1
+        end = size * up - grad.shape[-1] * down + before - up + 1  # makes the result as wide as x was
         return _Fir.apply(grad, down, up, (3 - before, end), gain), None, None, None, None
 
 
-def _fir_forward(x: Tensor, up: int, down: int, pad: tuple[int, int], gain: float) -> Tensor:
+def _fir_forward(x: Tensor, up: int, down: int, pad: tuple[int, int], gain: float) -> Tensor:  # [B, C, H, H]
     channels = x.shape[1]
     taps = torch.tensor([1.0, 3.0, 3.0, 1.0], dtype=x.dtype, device=x.device)
     kernel = (torch.outer(taps, taps) * (gain / 64)).expand(channels, 1, 4, 4)
@@ -38,14 +38,21 @@ def _fir_forward(x: Tensor, up: int, down: int, pad: tuple[int, int], gain: floa
     batch, _, height, width = x.shape
     if (before, after, down) == (2, 1, 1) and x.dtype != torch.bfloat16:  # bfloat16 is five times slower here on CPUs
         return F.conv_transpose2d(x, kernel, stride=up, padding=1, groups=channels)
-    # Insert zeros between the pixels, pad, filter (symmetric, so correlation is convolution).
+    # Insert zeros between the pixels and pad. The kernel is symmetric, so conv2d's correlation is a convolution.
     spread = x.new_zeros(batch, channels, height * up + before + after, width * up + before + after)
     spread[:, :, before : before + height * up : up, before : before + width * up : up] = x
     return F.conv2d(spread, kernel, stride=down, groups=channels)
 
 
 def fir(x: Tensor, *, up: int = 1, down: int = 1, pad: tuple[int, int]) -> Tensor:
-    """Zero-insert upsample, pad (before, after) on both axes, filter, subsample. x [B,C,H,H]; the brightness stays."""
+    """Upsample by inserting zeros, pad, filter with StyleGAN2's kernel, and subsample. The brightness is preserved.
+
+    Args:
+        x: [B,C,H,H].
+        up: factor of the upsampling.
+        down: factor of the subsampling.
+        pad: zeros before and after, on both axes.
+    """
     return _Fir.apply(x, up, down, pad, float(up * up))
 
 

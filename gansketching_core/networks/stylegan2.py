@@ -1,8 +1,10 @@
-"""StyleGAN2 config-f generator and discriminator in plain PyTorch: no compiled operators.
+"""StyleGAN2 config-f generator and discriminator (Karras et al., CVPR 2020, arXiv 1912.04958) in plain PyTorch.
 
-The numbers agree with NVIDIA's and rosinality's implementations (Karras et al., CVPR 2020, arXiv 1912.04958) from the
-same weights. Two formulations differ, for speed: activations are modulated instead of weights, so that one
-convolution serves the whole batch, and FIR filters are depthwise convolutions with a backward pass of their own.
+With the same weights the numbers agree with NVIDIA's and rosinality's implementations. Two computations are formulated
+differently, for speed: activations are modulated instead of weights, so that one convolution serves the whole batch,
+and FIR filters are depthwise convolutions with a backward pass of their own. No compiled operators are needed.
+
+Sizes in comments: B batch, C, I, O channels, H height and width, R resolution, L styles (layers).
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ LEAK = 0.2
 
 
 class GanConfig(BaseModel):
-    """The shape of a generator and its discriminator. Read from model files, never asked of the user."""
+    """Architecture of a generator and its discriminator. It is read from model files, never asked of the user."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -76,9 +78,9 @@ def _is_resolution(value) -> bool:
 
 
 def config_f_channels(resolution: int, channel_base: int = 32768, channel_max: int = 512) -> tuple[int, ...]:
-    """Channel table of config-f: min(channel_base / r, channel_max) for r = 4, 8 ... resolution.
+    """Channels of config-f: min(channel_base / r, channel_max) for r = 4, 8 ... resolution.
 
-    channel_base 32768 is "channel multiplier 2"; 16384 the half-width models of stylegan2-ada.
+    A channel_base of 32768 is "channel multiplier 2"; the half-width models of stylegan2-ada have 16384.
     """
     return tuple(min(channel_base // 2**k, channel_max) for k in range(2, int(math.log2(resolution)) + 1))
 
@@ -87,13 +89,13 @@ def config_f_channels(resolution: int, channel_base: int = 32768, channel_max: i
 
 
 def _normal(*shape: int, std: float = 1.0) -> Tensor:
-    """Drawn from N(0, std^2). On the meta device, where a loader looks at shapes only, nothing is drawn."""
+    """Random values from N(0, std^2); no values on the meta device, on which loaders look at shapes only."""
     values = torch.empty(shape)
     return values if values.is_meta else values.normal_(std=std)
 
 
 def _activate(x: Tensor, clamp: float | None = None) -> Tensor:
-    """Leaky ReLU 0.2 in place. Its gain sqrt(2) has been folded into x by the caller: it commutes with the ReLU."""
+    """Leaky ReLU 0.2, in place, then a clamp. Its gain of sqrt(2) is already in x: scaling commutes with the ReLU."""
     x = F.leaky_relu_(x, LEAK)
     return x if clamp is None else x.clamp(-clamp, clamp)
 
@@ -101,11 +103,20 @@ def _activate(x: Tensor, clamp: float | None = None) -> Tensor:
 class EqualLinear(nn.Module):
     """Equalised fully connected layer: weight * lr_mul / sqrt(fan_in), bias * lr_mul."""
 
-    def __init__(self, fan_in: int, fan_out: int, *, lr_mul: float = 1.0, bias: float = 0.0, activate: bool = False):
+    def __init__(
+        self,
+        fan_in: int,  # input features
+        fan_out: int,  # output features
+        *,
+        lr_mul: float = 1.0,  # learning rate multiplier
+        bias: float = 0.0,  # initial value of the bias
+        activate: bool = False,  # apply a leaky ReLU
+    ):
         super().__init__()
         self.weight = nn.Parameter(_normal(fan_out, fan_in, std=1 / lr_mul))
         self.bias = nn.Parameter(torch.full((fan_out,), bias / lr_mul))
-        self.lr_mul, self.activate = lr_mul, activate
+        self.lr_mul = lr_mul
+        self.activate = activate
         self.gain = ACTIVATION_GAIN if activate else 1.0
 
     def forward(self, x: Tensor) -> Tensor:  # [B, fan_in] -> [B, fan_out]
@@ -116,27 +127,36 @@ class EqualLinear(nn.Module):
 
 
 class EqualConv(nn.Module):
-    """Equalised convolution of the discriminator, activated: weight / sqrt(fan_in)."""
+    """Equalised convolution (weight / sqrt(fan_in)) and leaky ReLU, for the discriminator."""
 
-    def __init__(self, fan_in: int, fan_out: int, kernel: int, *, stride: int = 1, clamp: float | None = None):
+    def __init__(
+        self,
+        fan_in: int,  # input channels
+        fan_out: int,  # output channels
+        kernel: int,  # width of the kernel
+        *,
+        stride: int = 1,  # of the convolution; above 1 without padding
+        clamp: float | None = None,  # bound on the activations
+    ):
         super().__init__()
         self.weight = nn.Parameter(_normal(fan_out, fan_in, kernel, kernel))
         self.bias = nn.Parameter(torch.zeros(fan_out))
-        self.stride, self.clamp = stride, clamp
+        self.stride = stride
+        self.clamp = clamp
         self.padding = kernel // 2 if stride == 1 else 0
 
-    def forward(self, x: Tensor) -> Tensor:  # [B, fan_in, H, W]
+    def forward(self, x: Tensor) -> Tensor:  # [B, fan_in, H, H]
         weight = self.weight * (ACTIVATION_GAIN / math.sqrt(self.weight[0].numel()))
         bias = self.bias * ACTIVATION_GAIN
         return _activate(F.conv2d(x, weight, bias, stride=self.stride, padding=self.padding), self.clamp)
 
 
-def _normalise(z: Tensor) -> Tensor:
+def _normalise(z: Tensor) -> Tensor:  # [B, C]
     return z * torch.rsqrt(z.square().mean(dim=1, keepdim=True) + 1e-8)
 
 
 def _one_hot(labels: Tensor | None, class_count: int, batch: int, like: Tensor) -> Tensor | None:
-    """Labels [B] of integers or [B, class_count] of weights -> [B, class_count]."""
+    """Labels, integers [B] or weights [B, class_count] -> weights [batch, class_count]; None without classes."""
     if class_count == 0:
         return None
     if labels is None:
@@ -151,12 +171,19 @@ def _one_hot(labels: Tensor | None, class_count: int, batch: int, like: Tensor) 
 
 
 class Mapping(nn.Module):
-    """f: z -> w, an MLP of activated equalised layers after normalisation of z, plus a trainable shift of w.
+    """Mapping network: normalised z, equalised layers with leaky ReLU, and a shift of w.
 
     `w_shift` is zero unless the model was customised with `trainable="w_shift"` (the reference's "style.9.w_shift").
     """
 
-    def __init__(self, z_dim: int, w_dim: int, layers: int, lr_mul: float, class_count: int = 0):
+    def __init__(
+        self,
+        z_dim: int,  # length of z; 0: the label alone is mapped
+        w_dim: int,  # length of w
+        layers: int,  # number of layers
+        lr_mul: float,  # learning rate multiplier of the layers
+        class_count: int = 0,  # number of classes; 0: unconditional
+    ):
         super().__init__()
         self.class_count = class_count
         self.embed = EqualLinear(class_count, w_dim) if class_count else None
@@ -166,7 +193,7 @@ class Mapping(nn.Module):
         self.w_shift = nn.Parameter(torch.zeros(w_dim))
 
     def forward(self, z: Tensor | None, labels: Tensor | None = None) -> Tensor:
-        """z [B, z_dim] ~ N(0,1), labels [B] or [B, class_count] for conditional models -> w [B, w_dim]."""
+        """z [B, z_dim] ~ N(0,1), labels [B] or [B, class_count] of conditional models -> w [B, w_dim]."""
         parts = [] if z is None else [_normalise(z)]
         if self.embed is not None:
             batch = len(labels) if z is None else len(z)
@@ -178,21 +205,32 @@ class Mapping(nn.Module):
 
 
 class StyledConv(nn.Module):
-    """Modulated 3x3 convolution, noise, bias, leaky ReLU. Eq. 1-3 of the StyleGAN2 paper, on activations."""
+    """Modulated 3x3 convolution (eq. 1 to 3 of the StyleGAN2 paper, on activations), noise, bias and leaky ReLU."""
 
-    def __init__(self, fan_in: int, fan_out: int, w_dim: int, size: int, *, up: bool, clamp: float | None):
+    def __init__(
+        self,
+        fan_in: int,  # input channels
+        fan_out: int,  # output channels
+        w_dim: int,  # length of w
+        size: int,  # height and width of the output
+        *,
+        up: bool,  # double the height and width
+        clamp: float | None,  # bound on the activations
+    ):
         super().__init__()
         self.affine = EqualLinear(w_dim, fan_in, bias=1.0)
         self.weight = nn.Parameter(_normal(fan_out, fan_in, 3, 3))
         self.bias = nn.Parameter(torch.zeros(fan_out))
         self.noise_strength = nn.Parameter(torch.zeros(()))
         self.register_buffer("noise_const", _normal(size, size))
-        self.size, self.up, self.clamp = size, up, clamp
+        self.size = size
+        self.up = up
+        self.clamp = clamp
 
     def forward(self, x: Tensor, w: Tensor, noise: Tensor | None) -> Tensor:
         """x [B,I,H,H], w [B,w_dim], noise [1 or B,1,size,size] or None -> [B,O,size,size]."""
         style = self.affine(w)  # [B, I]
-        weight = self.weight / math.sqrt(self.weight[0].numel())
+        weight = self.weight / math.sqrt(self.weight[0].numel())  # [O, I, 3, 3]
         with full_precision(w):
             energy = weight.square().sum(dim=(2, 3))  # [O, I]
             demodulation = ACTIVATION_GAIN * torch.rsqrt(style.square() @ energy.t() + 1e-8)  # [B, O]
@@ -211,7 +249,13 @@ class StyledConv(nn.Module):
 class ToRGB(nn.Module):
     """Modulated 1x1 convolution to colours, without demodulation or activation."""
 
-    def __init__(self, fan_in: int, w_dim: int, *, clamp: float | None):
+    def __init__(
+        self,
+        fan_in: int,  # input channels
+        w_dim: int,  # length of w
+        *,
+        clamp: float | None,  # bound on the colours
+    ):
         super().__init__()
         self.affine = EqualLinear(w_dim, fan_in, bias=1.0)
         self.weight = nn.Parameter(_normal(3, fan_in, 1, 1))
@@ -231,7 +275,7 @@ Noise = Literal["none", "const", "random"] | list[Tensor]
 
 
 class Synthesis(nn.Module):
-    """g: styles -> image, skip architecture. Layer 0 works at 4 px; each further resolution has two."""
+    """Synthesis network with RGB skip connections: layer 0 at 4 px, then two layers at each resolution."""
 
     def __init__(self, config: GanConfig):
         super().__init__()
@@ -246,7 +290,7 @@ class Synthesis(nn.Module):
             self.to_rgb.append(ToRGB(fan_out, w_dim, clamp=clamp))
 
     def noise_maps(self, batch: int, mode: Noise, generator: torch.Generator | None = None) -> list[Tensor | None]:
-        """One noise map per layer for `mode`, or `mode` itself, checked, when it is a list of maps [1 or B,1,s,s]."""
+        """One noise map [1 or batch,1,s,s] or None for each layer; a list of such maps is checked and returned."""
         if isinstance(mode, str):
             if mode == "none":
                 return [None] * len(self.layers)
@@ -254,10 +298,8 @@ class Synthesis(nn.Module):
                 return [layer.noise_const[None, None] for layer in self.layers]
             if mode == "random":
                 device = self.const.device if generator is None else generator.device
-                return [
-                    torch.randn(batch, 1, s, s, generator=generator, device=device).to(self.const)
-                    for s in (layer.size for layer in self.layers)
-                ]
+                shapes = [(batch, 1, layer.size, layer.size) for layer in self.layers]
+                return [torch.randn(shape, generator=generator, device=device).to(self.const) for shape in shapes]
             raise ValueError(f'noise "{mode}" is unknown; use "none", "const", "random" or a list of tensors')
         if len(mode) != len(self.layers):
             raise ValueError(f"{len(mode)} noise maps given, the model has {len(self.layers)} layers")
@@ -269,6 +311,7 @@ class Synthesis(nn.Module):
         return list(mode)
 
     def forward(self, ws: Tensor, noise: Noise = "random", generator: torch.Generator | None = None) -> Tensor:
+        """ws [B,L,w_dim], noise as in `Generator.synthesize` -> images [B,3,R,R]."""
         maps = self.noise_maps(len(ws), noise, generator)
         x = self.layers[0](self.const.expand(len(ws), -1, -1, -1), ws[:, 0], maps[0])
         rgb = self.to_rgb[0](x, ws[:, 1])
@@ -280,7 +323,7 @@ class Synthesis(nn.Module):
 
 
 class Generator(nn.Module):
-    """StyleGAN2 generator: `map` then `synthesize`. Images are [B,3,R,R] in about -1..1 (not clipped)."""
+    """StyleGAN2 generator: `map` z to w, then `synthesize` images [B,3,R,R] in about -1..1 (not clipped)."""
 
     def __init__(self, config: GanConfig):
         super().__init__()
@@ -297,10 +340,15 @@ class Generator(nn.Module):
         return self.mapping(z, labels)
 
     def synthesize(self, ws: Tensor, *, noise: Noise = "random", generator: torch.Generator | None = None) -> Tensor:
-        """w [B, w_dim] or w+ [B, L, w_dim] -> images [B,3,R,R].
+        """Make images of styles.
 
-        noise: "random" (from `generator`, or torch's own), "const" (the maps stored in the model), "none", or a list of
-        one map [1 or B,1,s,s] per layer.
+        Args:
+            ws: w [B, w_dim] or w+ [B, L, w_dim].
+            noise: "const" (the maps stored in the model), "random", "none", or one map [1 or B,1,s,s] for each layer.
+            generator: random stream of "random" noise; None: torch's global one.
+
+        Returns:
+            [B,3,R,R] in about -1..1 (not clipped).
         """
         if ws.ndim == 2:
             ws = ws[:, None].expand(-1, self.config.style_count, -1)
@@ -311,7 +359,7 @@ class Generator(nn.Module):
 
     @torch.no_grad()
     def mean_w(self, samples: int = 4096, seed: int = 0) -> Tensor:
-        """Mean of w over `samples` random z (and classes) -> [w_dim]. For files that carry no w_mean."""
+        """Mean w [w_dim] of random z and classes, for files without a w_mean."""
         rng = torch.Generator().manual_seed(seed)
         z = torch.randn(samples, self.config.z_dim, generator=rng).to(self.mapping.w_shift)
         classes = self.config.class_count
@@ -320,19 +368,27 @@ class Generator(nn.Module):
 
 
 class _Block(nn.Module):
-    """[B,I,H,H] -> [B,O,H/2,H/2]: conv 3x3, FIR and strided conv 3x3; residual: (out + skip) / sqrt(2)."""
+    """Discriminator block: convolution, filtered and strided convolution; with skip branch: (out + skip) / sqrt(2)."""
 
-    def __init__(self, fan_in: int, fan_out: int, *, residual: bool, clamp: float | None):
+    def __init__(
+        self,
+        fan_in: int,  # input channels
+        fan_out: int,  # output channels
+        *,
+        residual: bool,  # with skip branch
+        clamp: float | None,  # bound on the activations
+    ):
         super().__init__()
         self.conv1 = EqualConv(fan_in, fan_in, 3, clamp=clamp)
         self.conv2 = EqualConv(fan_in, fan_out, 3, stride=2, clamp=clamp)
         self.skip = nn.Parameter(_normal(fan_out, fan_in, 1, 1)) if residual else None
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:  # [B, I, H, H] -> [B, O, H/2, H/2]
         out = self.conv2(fir(self.conv1(x), pad=(2, 2)))
         if self.skip is None:
             return out
-        skip = F.conv2d(downsample(x), self.skip / math.sqrt(2 * self.skip.shape[1]))  # filter first: 1/4 of the work
+        # Downsampling before the 1x1 convolution gives the same numbers for a quarter of the work.
+        skip = F.conv2d(downsample(x), self.skip / math.sqrt(2 * self.skip.shape[1]))
         return torch.add(skip, out, alpha=1 / math.sqrt(2))
 
 
@@ -358,17 +414,19 @@ class Discriminator(nn.Module):
         self.out = EqualLinear(last, self.mapping.w_shift.numel() if self.mapping else 1)
 
     def features(self, x: Tensor) -> list[Tensor]:
-        """Activations after each block, from R/2 down to 4 px: [B,C,H,H] each. For perceptual losses."""
+        """Images [B,3,R,R] -> activations [B,C,H,H] after each block, from R/2 down to 4 px, for perceptual losses."""
         if x.ndim != 4 or x.shape[1:] != (3, self.config.resolution, self.config.resolution):
             size = self.config.resolution
             raise ValueError(f"images have shape {tuple(x.shape)}, expected [B,3,{size},{size}]")
-        x, found = self.from_rgb(x), []
+        x = self.from_rgb(x)
+        activations = []
         for block in self.blocks:
             x = block(x)
-            found.append(x)
-        return found
+            activations.append(x)
+        return activations
 
     def forward(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Images [B,3,R,R] in -1..1, labels [B] or [B, class_count] of conditional models -> logits [B,1]."""
         x = self.features(x)[-1].to(self.out.bias.dtype)
         with full_precision(x):
             x = torch.cat([x, _minibatch_std(x, self.config.stddev_group)], dim=1)
@@ -380,24 +438,28 @@ class Discriminator(nn.Module):
 
 
 def _minibatch_std(x: Tensor, group: int) -> Tensor:
-    """[B,C,H,W] -> [B,1,H,W]: mean standard deviation over each sample's group.
+    """Minibatch standard deviation: [B,C,H,W] -> [B,1,H,W], the mean deviation over each sample's group.
 
-    Groups of at most `group`, strided as in the reference (sample i with i + B/group). Where the batch is no multiple
-    of the group size, which the reference can't do, groups differ in size by one.
+    Groups have at most `group` samples and are strided as in the reference: sample i is with i + B/group. If the batch
+    is no multiple of the group size, which the reference does not support, group sizes differ by one.
     """
     groups = math.ceil(len(x) / group)
-    values = [(x[k::groups].var(dim=0, unbiased=False) + 1e-8).sqrt().mean() for k in range(groups)]
-    owner = torch.arange(len(x), device=x.device) % groups
-    return torch.stack(values)[owner][:, None, None, None].expand(-1, 1, *x.shape[2:])
+    deviations = [(x[k::groups].var(dim=0, unbiased=False) + 1e-8).sqrt().mean() for k in range(groups)]
+    group_of_sample = torch.arange(len(x), device=x.device) % groups
+    return torch.stack(deviations)[group_of_sample][:, None, None, None].expand(-1, 1, *x.shape[2:])
 
 
 @dataclass
 class GanModel:
-    """A loaded model and what is known of it.
+    """A generator with its discriminator, its mean w, and what its file says about it.
 
-    generator: the networks of the EMA; discriminator: None where the file has none; w_mean [w_dim]: centre of
-    truncation; name: for people; base_hash: identifies the weights a small customised file belongs to; metadata: what
-    the file says about its training and licence.
+    generator: with the averaged (EMA) weights.
+    discriminator: None if the file has none.
+    config: the architecture of both.
+    w_mean: [w_dim], the w that truncation moves towards.
+    name: for people.
+    base_hash: identifies the weights that a customised file belongs to.
+    metadata: training, licence and other text of the file.
     """
 
     generator: Generator
