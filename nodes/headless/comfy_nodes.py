@@ -6,6 +6,7 @@ Inputs, outputs, defaults and file names are ComfyUI's. They are never registere
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 import time
@@ -17,10 +18,10 @@ from PIL import Image, ImageOps, ImageSequence
 from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
+from ...gansketching_core.datasets import IMAGE_ENDINGS
 from ...gansketching_core.images import open_image
 from .. import host
 
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
 MAX_RESOLUTION = 16384
 WEBP_METHODS = {"default": 4, "fastest": 0, "slowest": 6}
 
@@ -29,7 +30,7 @@ WEBP_METHODS = {"default": 4, "fastest": 0, "slowest": 6}
 
 
 def checked_name(name: str) -> str:
-    """A relative file name that stays inside its folder; workflows come from strangers."""
+    """The name itself, if it is relative and stays inside its folder: workflows come from strangers."""
     if PurePosixPath(name).is_absolute() or PureWindowsPath(name).drive or name.startswith("\\"):
         raise ValueError(f'"{name}" is an absolute path: use a name inside the folder')
     if ".." in re.split(r"[/\\]", name) or "\0" in name:
@@ -53,19 +54,17 @@ def _problem_with(name: str) -> str | None:
 
 def save_path(prefix: str, kind: str, size: tuple[int, int]) -> tuple[Path, str, str, int]:
     """-> (folder, subfolder, file name start, first free number) for a filename_prefix such as "fruit/%width%"."""
-    now = time.localtime()
-    fields = {"width": size[0], "height": size[1], "year": now.tm_year}
-    names = {"month": now.tm_mon, "day": now.tm_mday, "hour": now.tm_hour, "minute": now.tm_min, "second": now.tm_sec}
-    fields |= {name: f"{value:02}" for name, value in names.items()}
-    prefix = checked_name(re.sub(r"%(\w+)%", lambda m: str(fields.get(m[1], m[0])), prefix))
+    formats = {"year": "%Y", "month": "%m", "day": "%d", "hour": "%H", "minute": "%M", "second": "%S"}
+    fields = {name: time.strftime(code) for name, code in formats.items()}
+    fields |= {"width": str(size[0]), "height": str(size[1])}
+    prefix = checked_name(re.sub(r"%(\w+)%", lambda match: fields.get(match[1], match[0]), prefix))
     inside = PurePosixPath(prefix.replace("\\", "/"))
-    subfolder, start = str(inside.parent), inside.name
-    subfolder = "" if subfolder == "." else subfolder
+    subfolder = "" if inside.parent == PurePosixPath(".") else str(inside.parent)
     folder = host.folder(kind) / subfolder
     folder.mkdir(parents=True, exist_ok=True)
-    pattern = re.compile(re.escape(start) + r"_(\d+)", re.IGNORECASE)
-    taken = [int(m[1]) for file in folder.iterdir() if (m := pattern.match(file.name))]
-    return folder, subfolder, start, max(taken, default=0) + 1
+    numbered = re.compile(re.escape(inside.name) + r"_(\d+)", re.IGNORECASE)
+    matches = filter(None, map(numbered.match, os.listdir(folder)))
+    return folder, subfolder, inside.name, 1 + max((int(match[1]) for match in matches), default=0)
 
 
 def _pictures(images: Tensor) -> list[Image.Image]:
@@ -74,7 +73,7 @@ def _pictures(images: Tensor) -> list[Image.Image]:
 
 
 def _frames(name: str) -> list[Image.Image]:
-    """Frames of equal size, upright."""
+    """The frames of a picture that have the size of the first, turned upright."""
     with open_image(input_path(name), name) as file:
         frames = [ImageOps.exif_transpose(frame.copy()) for frame in ImageSequence.Iterator(file)]
     return [frame for frame in frames if frame.size == frames[0].size]
@@ -92,7 +91,7 @@ class LoadImage:
 
     @classmethod
     def INPUT_TYPES(cls):
-        return {"required": {"image": (list(host.files_below(host.folder("input"), IMAGE_SUFFIXES)),)}}
+        return {"required": {"image": (list(host.files_below(host.folder("input"), IMAGE_ENDINGS)),)}}
 
     @classmethod
     def VALIDATE_INPUTS(cls, image):
@@ -212,10 +211,8 @@ class SaveAnimatedWEBP:
     def save(self, images, filename_prefix, fps, lossless, quality, method, prompt=None, extra_pnginfo=None):
         pictures = _pictures(images)
         folder, subfolder, start, number = save_path(filename_prefix, "output", pictures[0].size)
-        exif, tag = (
-            pictures[0].getexif(),
-            0x0110,
-        )  # ComfyUI's places: Model for the prompt, the tags before for the rest
+        exif = pictures[0].getexif()
+        tag = 0x0110  # ComfyUI writes the prompt to this tag, Model, and the rest to the tags below it
         for key, value in ({"prompt": prompt} | (extra_pnginfo or {})).items():
             exif[tag] = f"{key}:{json.dumps(value)}"
             tag -= 1

@@ -1,6 +1,6 @@
-"""Runs API-format workflows without ComfyUI: check everything first, then execute what the outputs need.
+"""Runs workflows in API format without ComfyUI: checks them first, then executes the nodes that the outputs need.
 
-The rules follow ComfyUI's (links, lists, hidden inputs, VALIDATE_INPUTS, file names); the code is this pack's own.
+The rules are ComfyUI's (links, lists, hidden inputs, VALIDATE_INPUTS, file names); the code is this pack's own.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from typing import Any
 import torch
 
 from .. import host
-from .check import execution_order, find_problems
-from .workflow import Prompt, Registry, WorkflowError, is_link, name_of, plain, title
+from .check import find_problems
+from .workflow import Prompt, Registry, WorkflowError, execution_order, is_link, name_of, output_nodes, plain, title
 
 
 @dataclass
 class Report:
-    """What a run has written and said: files in order, texts of nodes that show text as (title, text)."""
+    """What a run has written and shown: files in order, and (title, text) for nodes that show text."""
 
     files: list[Path] = field(default_factory=list)
     texts: list[tuple[str, str]] = field(default_factory=list)
@@ -33,18 +33,20 @@ def run(
     on_node: Callable[[str, int, int], None] | None = None,
     report: Report | None = None,
 ) -> Report:
-    """Check, then run what the outputs need, each node once. `on_node(title, number, count)` comes before each.
+    """Check the workflow, then run the nodes that its outputs need, each once.
 
-    `report` is filled as the run goes, so that a caller who passes one knows what an interrupted run has written.
+    Args:
+        prompt: the workflow; values are converted to the types of their widgets in place.
+        registry: node classes by id.
+        on_node: called with (title, number, count) before each node.
+        report: filled node by node, so that a caller who passes one knows what an interrupted run has written.
     """
     problems = find_problems(prompt, registry)
     if problems:
         raise WorkflowError(problems)
     report = Report() if report is None else report
     original = json.loads(json.dumps(prompt))  # nodes may change what they get; saved pictures carry the original
-    order = execution_order(
-        prompt, [k for k in prompt if getattr(registry[prompt[k]["class_type"]], "OUTPUT_NODE", False)]
-    )
+    order = execution_order(prompt, output_nodes(prompt, registry))
     results: dict[str, list[list[Any]]] = {}
     for number, key in enumerate(order):
         host.poll()
@@ -64,26 +66,34 @@ def run(
 def _execute(
     node: type, prompt: Prompt, key: str, results: dict[str, list[list[Any]]], original: Prompt
 ) -> tuple[list[list[Any]], list[dict]]:
-    """-> (for each output a list of values, what each call wants shown). ComfyUI's rules for lists."""
+    """Run one node -> a list of values for each output, and what each call wants shown.
+
+    As in ComfyUI, a node is called once for each element of its input lists, the shorter ones padded with their last
+    element, unless it takes lists whole (INPUT_IS_LIST).
+    """
     inputs = {
         name: results[value[0]][value[1]] if is_link(value) else [value]
         for name, value in prompt[key]["inputs"].items()
     }
     hidden = {"PROMPT": original, "UNIQUE_ID": key, "EXTRA_PNGINFO": None}
     inputs |= {name: [hidden.get(kind)] for name, kind in node.INPUT_TYPES().get("hidden", {}).items()}
-    function = getattr(node(), node.FUNCTION)
     if getattr(node, "INPUT_IS_LIST", False):
-        answers = [function(**inputs)]
+        calls = [inputs]
     else:
         count = max(map(len, inputs.values()), default=1)
-        answers = [function(**{n: v[min(i, len(v) - 1)] for n, v in inputs.items()}) for i in range(count)]
-    shown = [answer["ui"] for answer in answers if isinstance(answer, dict) and "ui" in answer]
-    values = [answer.get("result", ()) if isinstance(answer, dict) else answer for answer in answers]
-    as_lists = getattr(node, "OUTPUT_IS_LIST", (False,) * len(node.RETURN_TYPES))
-    return [
-        [x for value in values for x in (value[slot] if is_list else [value[slot]])]
-        for slot, is_list in enumerate(as_lists)
-    ], shown
+        calls = [{name: values[min(i, len(values) - 1)] for name, values in inputs.items()} for i in range(count)]
+    instance = node()
+    outputs: list[list[Any]] = [[] for _ in node.RETURN_TYPES]
+    shown = []
+    for arguments in calls:
+        answer = getattr(instance, node.FUNCTION)(**arguments)
+        if isinstance(answer, dict):
+            shown.append(answer.get("ui", {}))
+            answer = answer.get("result", ())
+        is_list = getattr(node, "OUTPUT_IS_LIST", (False,) * len(outputs))
+        for slot, value in enumerate(answer):
+            outputs[slot] += value if is_list[slot] else [value]
+    return outputs, shown
 
 
 def _collect(report: Report, name: str, shown: list[dict]) -> None:

@@ -1,10 +1,11 @@
-"""Workflows in API format: reading them, naming their nodes, and changing values."""
+"""Workflows in API format: reading them, changing values, and their nodes: names, links, order, declared inputs."""
 
 from __future__ import annotations
 
 import difflib
+import graphlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,12 @@ from ...gansketching_core.images import open_image
 
 Prompt = dict[str, dict[str, Any]]
 Registry = Mapping[str, type]
-WIDGETS = {"INT", "FLOAT", "STRING", "BOOLEAN", "COMBO"}
+WIDGETS = {"INT": "whole number", "FLOAT": "number", "STRING": "text", "BOOLEAN": "true or false", "COMBO": "choice"}
+SWITCH = {"true": True, "1": True, "on": True, "yes": True, "false": False, "0": False, "off": False, "no": False}
 
 
 class WorkflowError(ValueError):
-    """What is wrong with a workflow, one problem per line."""
+    """The problems of a workflow, one per line."""
 
     def __init__(self, problems: list[str]):
         self.problems = [plain(problem) for problem in problems]
@@ -24,7 +26,7 @@ class WorkflowError(ValueError):
 
 
 def plain(text: str) -> str:
-    """Without control characters: what strangers write must not steer a terminal."""
+    """The text without control characters: workflows come from strangers and must not control a terminal."""
     return "".join(c if c.isprintable() or c in "\n\t" else "?" for c in text)
 
 
@@ -76,70 +78,84 @@ def _own_title(prompt: Prompt, key: str) -> str | None:
 
 def name_of(prompt: Prompt, key: str) -> str:
     """For messages: 'node 3 "Fine-tune" (GANSketching_FineTuneMapping)'."""
-    shown, kind = title(prompt, key), prompt[key]["class_type"]
+    shown = title(prompt, key)
+    kind = prompt[key]["class_type"]
     return plain(f"node {key} ({kind})" if shown == kind else f'node {key} "{shown}" ({kind})')
 
 
 def assign(prompt: Prompt, registry: Registry, setting: str) -> None:
-    """Apply NODE.INPUT=VALUE in place. NODE is an id, a title or a class; of the latter two, one that occurs once."""
+    """Apply NODE.INPUT=VALUE in place. NODE is an id, or a title or class that only one node has."""
     target, equals, text = setting.partition("=")
     node, dot, name = target.rpartition(".")
     if not (equals and dot and node and name):
         raise WorkflowError([f'"{setting}" is not NODE.INPUT=VALUE, for example 3.steps=200 or Sample.seed=7'])
-    key = _find(prompt, node)
+    key = _key_of(prompt, node)
     if prompt[key]["class_type"] not in registry:
-        return  # check() names the unknown node
+        return  # find_problems names the unknown node
     declared = declared_inputs(registry[prompt[key]["class_type"]])
     if name not in declared:
-        raise WorkflowError([unknown_input(prompt, key, name, declared)])
+        raise WorkflowError([f"{name_of(prompt, key)}: {unknown_input(name, declared)}"])
     kind, _ = declared[name]
     if not is_widget(kind):
         raise WorkflowError([f"{name_of(prompt, key)}: {name} is a socket ({kind}), not a value that can be set"])
     try:
-        prompt[key]["inputs"][name] = _parse(text, kind)
+        prompt[key]["inputs"][name] = parse_value(text, kind)
     except ValueError:
         raise WorkflowError([f'{name_of(prompt, key)}: {name}="{text}" is not a {words_of(kind)}']) from None
 
 
-def _find(prompt: Prompt, node: str) -> str:
+def _key_of(prompt: Prompt, node: str) -> str:
     if node in prompt:
         return node
-    for matches in (
-        [k for k in prompt if _own_title(prompt, k) == node],
-        [k for k in prompt if prompt[k]["class_type"] in (node, f"GANSketching_{node}")],
-    ):
-        if len(matches) == 1:
-            return matches[0]
-        if matches:
-            raise WorkflowError([f'"{node}" fits several nodes ({", ".join(matches)}): use the id'])
-    known = "; ".join(f"{k} = {title(prompt, k)}" for k in prompt)
-    raise WorkflowError([f'the workflow has no node "{node}"; it has {known}'])
+    titled = [key for key in prompt if _own_title(prompt, key) == node]
+    matches = titled or [key for key in prompt if prompt[key]["class_type"] in (node, f"GANSketching_{node}")]
+    if not matches:
+        known = "; ".join(f"{key} = {title(prompt, key)}" for key in prompt)
+        raise WorkflowError([f'the workflow has no node "{node}"; it has {known}'])
+    if len(matches) > 1:
+        raise WorkflowError([f'"{node}" fits several nodes ({", ".join(matches)}): use the id'])
+    return matches[0]
 
 
-def _parse(text: str, kind: Any) -> Any:
+def parse_value(text: str, kind: Any) -> Any:
+    """The value of a widget from text; ValueError if the text is none."""
     if isinstance(kind, (list, tuple)):
         return next((option for option in kind if str(option) == text), text)
     if kind == "BOOLEAN":
-        values = {
-            "true": True,
-            "1": True,
-            "on": True,
-            "yes": True,
-            "false": False,
-            "0": False,
-            "off": False,
-            "no": False,
-        }
-        if text.lower() not in values:
+        if text.lower() not in SWITCH:
             raise ValueError(text)
-        return values[text.lower()]
+        return SWITCH[text.lower()]
     return {"INT": int, "FLOAT": float}.get(kind, str)(text)
 
 
-def links(node: dict[str, Any]) -> Iterator[tuple[str, list]]:
-    for name, value in node["inputs"].items():
-        if is_link(value):
-            yield name, value
+# ------------------------------------------------------------------------------------------------------------- graph
+
+
+def output_nodes(prompt: Prompt, registry: Registry) -> list[str]:
+    """The nodes that save or show something."""
+    return [key for key in prompt if getattr(registry[prompt[key]["class_type"]], "OUTPUT_NODE", False)]
+
+
+def needed_nodes(prompt: Prompt, outputs: list[str]) -> list[str]:
+    """The outputs and all nodes that they depend on, in the order of the file."""
+    waiting = list(outputs)
+    needed = set()
+    while waiting:
+        key = waiting.pop()
+        if key not in needed:
+            needed.add(key)
+            waiting += [source for source in _sources(prompt, key) if source in prompt]
+    return [key for key in prompt if key in needed]
+
+
+def execution_order(prompt: Prompt, outputs: list[str]) -> list[str]:
+    """The needed nodes, each after those that it depends on; graphlib.CycleError if there is no such order."""
+    graph = {key: _sources(prompt, key) for key in needed_nodes(prompt, outputs)}
+    return list(graphlib.TopologicalSorter(graph).static_order())
+
+
+def _sources(prompt: Prompt, key: str) -> list[str]:
+    return [value[0] for value in prompt[key]["inputs"].values() if is_link(value)]
 
 
 def is_link(value: Any) -> bool:
@@ -161,14 +177,11 @@ def is_widget(kind: Any) -> bool:
 
 
 def words_of(kind: Any) -> str:
-    if isinstance(kind, (list, tuple)):
-        return "choice"
-    return {"INT": "whole number", "FLOAT": "number", "BOOLEAN": "true or false", "STRING": "text"}.get(kind, kind)
+    return "choice" if isinstance(kind, (list, tuple)) else WIDGETS.get(kind, kind)
 
 
-def unknown_input(prompt: Prompt, key: str, name: str, declared: dict) -> str:
-    known = ", ".join(declared) or "none"
-    return f'{name_of(prompt, key)}: it has no input "{name}"{suggestion(name, declared)}; its inputs: {known}'
+def unknown_input(name: str, declared: dict) -> str:
+    return f'it has no input "{name}"{suggestion(name, declared)}; its inputs: {", ".join(declared) or "none"}'
 
 
 def suggestion(word: str, known: Any) -> str:

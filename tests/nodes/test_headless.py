@@ -101,7 +101,27 @@ class Picky:
         return (value,)
 
 
-REGISTRY = {**core_nodes.COMFY_NODES, "Number": Number, "Many": Many, "Join": Join, "Picky": Picky}
+class Typed:
+    """Checks the types of its links itself."""
+
+    RETURN_TYPES = ("INT",)
+    FUNCTION = "give"
+    input_types = None
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {"value": ("INT", {})}, "optional": {"first": ("IMAGE",), "second": ("IMAGE",)}}
+
+    @classmethod
+    def VALIDATE_INPUTS(cls, input_types):
+        cls.input_types = input_types
+        return True
+
+    def give(self, value, first=None, second=None):
+        return (value,)
+
+
+REGISTRY = {**core_nodes.COMFY_NODES, "Number": Number, "Many": Many, "Join": Join, "Picky": Picky, "Typed": Typed}
 
 
 @pytest.fixture(autouse=True)
@@ -212,6 +232,17 @@ def test_a_nodes_own_check_replaces_the_range():
     assert run(workflow(n1=("Picky", {"value": 10}))).texts == [("PreviewAny", "10")]
 
 
+def test_a_node_that_asks_gets_the_types_of_its_links_only():
+    """As in ComfyUI, which then leaves comparing them to the node."""
+    show = ("PreviewAny", {"source": ["3", 0]})
+    run(workflow(n3=("Typed", {"value": ["1", 0], "second": ["1", 1]}), n4=show))
+    assert Typed.input_types == {"value": "INT", "second": "NUMBERS"}
+    run(workflow(n3=("Typed", {"value": 3}), n4=show))
+    assert Typed.input_types == {}
+    assert "output 5 of node 1" in refused(workflow(n3=("Typed", {"value": 3, "first": ["1", 5]}), n4=show))
+    assert Typed.input_types == {}, "a broken link has no type"
+
+
 def test_errors_while_running_name_the_node():
     with pytest.raises(headless.WorkflowError, match=r'node 1 "P" \(Picky\): eight is too much'):
         run(workflow(n1=("Picky", {"value": 8}, "P")))
@@ -221,9 +252,13 @@ def test_errors_while_running_name_the_node():
 
 def test_interrupt_passes_and_the_report_keeps_what_was_done():
     report = headless.Report()
-    prompt = workflow(n3=("Picky", {"value": 4}), n4=("PreviewAny", {"source": ["3", 0]}))
+    prompt = workflow(
+        n3=("Picky", {"value": ["4", 0]}), n4=("PrimitiveInt", {"value": 4}), n5=("Join", {"value": ["3", 0]})
+    )
+    prompt |= workflow(n6=("PreviewAny", {"source": ["5", 0]}))
     with pytest.raises(KeyboardInterrupt):
         headless.run(prompt, REGISTRY, report=report)
+    assert report.texts == [("PreviewAny", "6")], "the text of the branch that was shown before"
 
 
 # ------------------------------------------------------------------------------------------------- reading and --set
