@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from ..gansketching_core.checkpoints.describe import FileSummary, find_base, summarise
+from ..gansketching_core.checkpoints.describe import FileSummary, load_base, summarise
 from ..gansketching_core.checkpoints.load import load_customised, load_model
 from ..gansketching_core.datasets import IMAGE_ENDINGS
 from ..gansketching_core.networks.stylegan2 import GanModel
@@ -156,7 +156,7 @@ def load_generator(path: Path) -> GanModel:
     if path.suffix.lower() == ".safetensors":
         summary = summarise(path)
         if summary.kind == "customised":
-            return load_customised(path, load_model(_base_of(path, summary)))
+            return load_customised(path, _load_base(path, summary))
     return load_model(path)
 
 
@@ -171,22 +171,24 @@ def file_problem(path: Path) -> str:
     others = [other for other in generators().values() if other != path]
     if any(other.suffix.lower() != ".safetensors" for other in others):
         return ""
-    try:
-        _base_of(path, summary)
-    except ValueError as error:
-        return str(error)
-    return ""
+    models = [other for other in map(summarise, others) if other.kind == "model"]
+    is_listed = any(model.hash in ("", summary.base_hash) for model in models)  # "": the file does not note its hash
+    return "" if is_listed else _missing_base(path, summary)
 
 
-def _base_of(customised: Path, summary: FileSummary) -> Path:
+def _load_base(customised: Path, summary: FileSummary) -> GanModel:
     """The listed model that a customised one was made from."""
-    base = find_base(summary, [path for path in generators().values() if path != customised])
+    base = load_base(summary, [path for path in generators().values() if path != customised])
     if base is None:
-        raise ValueError(
-            f'{customised.name} was customised from the model "{summary.base_name}" (hash {summary.base_hash[:12]}), '
-            "which is not among the listed models. Put that model into models/stylegan and run again."
-        )
+        raise ValueError(_missing_base(customised, summary))
     return base
+
+
+def _missing_base(customised: Path, summary: FileSummary) -> str:
+    return (
+        f'{customised.name} was customised from the model "{summary.base_name}" (hash {summary.base_hash[:12]}), which '
+        "is not among the listed models. Put that model into models/stylegan and run again."
+    )
 
 
 # ------------------------------------------------------------------------------------------------------------ saving

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Literal
 
 from torch import nn
 
-from ..networks.stylegan2 import GanConfig
+from ..networks.stylegan2 import GanConfig, GanModel
 from .errors import WrongKindError, existing_file, name_in_errors
 from .key_maps import photosketch_size, state_dict_kind
 from .load import load_model, load_photosketch
@@ -81,32 +81,24 @@ def _loadable(kind: str) -> Kind:
     return _LOADABLE[kind]
 
 
-def find_base(customised: FileSummary, candidates: Iterable[Path]) -> Path | None:
-    """The file among `candidates` with the weights that a customised model was made from; None if none has them.
+def load_base(customised: FileSummary, candidates: Iterable[Path]) -> GanModel | None:
+    """The model that a customised one was made from, if it is in one of the files `candidates`.
 
-    Files that do not note their hash are loaded, and only if no other file matches; the base's namesakes come first.
+    Files that do not note their hash are tried last, because they have to be loaded, and the base's namesakes first.
     """
     without_hash = []
     for path in sorted(candidates, key=lambda path: path.stem != customised.base_name):
         summary = summarise(path) if path.suffix.lower() == ".safetensors" else FileSummary("model")
         if summary.kind == "model" and summary.hash == customised.base_hash:
-            return path
+            return load_model(path)
         if summary.kind == "model" and not summary.hash:
             without_hash.append(path)
     for path in without_hash:
-        status = path.stat()
-        if _computed_hash(path, status.st_size, status.st_mtime_ns) == customised.base_hash:
-            return path
+        with suppress(ValueError):  # not a model after all
+            model = load_model(path)
+            if model.base_hash == customised.base_hash:
+                return model
     return None
-
-
-@cache
-def _computed_hash(path: Path, size: int, modified: int) -> str:
-    """The hash of a model's weights, computed once for each version of its file; "" for what can't be loaded."""
-    try:
-        return load_model(path).base_hash
-    except ValueError:
-        return ""
 
 
 # -------------------------------------------------------------------------------------------------------- for people

@@ -18,7 +18,6 @@ from torch import Tensor
 
 from .errors import UnsupportedError
 from .safe_pickle import Record
-from .tensors import compare_names
 
 
 @dataclass
@@ -30,18 +29,30 @@ class Weights:
     w_mean: Tensor | None = None
 
 
-def _rename(
-    state: Mapping[str, Tensor], names: Mapping[str, str], what: str, ignored: Callable[[str], bool]
-) -> dict[str, Tensor]:
-    """`state` under our names, without the axes of length 1 that other implementations put around a value.
+Rule = tuple[str, str | Callable[[re.Match], str]]
 
-    Args:
-        names: our names -> theirs.
-        what: the subject of error messages.
-        ignored: tells by a name whether the tensor is left out.
+
+def _rename(state: Mapping[str, Tensor], rules: Iterable[Rule]) -> dict[str, Tensor]:
+    """`state` under new names, without the axes of length 1 that other implementations put around a value.
+
+    rules: (pattern, new name); the first pattern that matches a whole name applies, and "" leaves the tensor out. Names
+    without a rule are kept: they are unexpected ones when the network is built.
     """
-    compare_names(names.values(), [name for name in state if not ignored(name)], what)
-    return {ours: _without_outer_axes(ours, state[theirs]) for ours, theirs in names.items()}
+    tensors = {}
+    for name, value in state.items():
+        ours = _new_name(name, rules)
+        if ours in tensors:
+            raise ValueError(f"several tensors are {ours}; the file is damaged or of another kind")
+        if ours:
+            tensors[ours] = _without_outer_axes(ours, value)
+    return tensors
+
+
+def _new_name(name: str, rules: Iterable[Rule]) -> str:
+    for pattern, new_name in rules:
+        if match := re.fullmatch(pattern, name):
+            return new_name(match) if callable(new_name) else match.expand(new_name)
+    return name
 
 
 def _without_outer_axes(name: str, value: Tensor) -> Tensor:
@@ -56,23 +67,50 @@ def _without_outer_axes(name: str, value: Tensor) -> Tensor:
     return value
 
 
-def _get(state: Mapping[str, Tensor], name: str, axes: int, what: str) -> Tensor:
-    """A tensor with a number of axes, whose shape determines a field of GanConfig."""
-    if name not in state:
-        raise ValueError(f"{what} lacks the tensor {name}; the file is damaged or of another kind")
-    if state[name].ndim != axes:
-        raise ValueError(f"{what}: {name} has shape {tuple(state[name].shape)}; the file is damaged")
-    return state[name]
+def _shape(tensors: Mapping[str, Tensor], name: str, axes: int) -> tuple[int, ...]:
+    """The shape of a tensor that determines a field of GanConfig."""
+    if name not in tensors or tensors[name].ndim != axes:
+        raise ValueError(f"it has no tensor {name} of {axes} axes; the file is damaged or of another kind")
+    return tensors[name].shape
 
 
 def _largest(pattern: str, names: Iterable[str]) -> int:
     """The largest number that the group of `pattern` matches at the start of a name; -1 without a match."""
-    names = list(names)
     matches = [re.match(pattern, name) for name in names]
-    largest = max((int(match[1]) for match in matches if match), default=-1)
-    if largest > max(len(names), 1024):
-        raise ValueError(f"the file counts to {largest} with {len(names)} tensors; it is damaged")
-    return largest
+    return max((int(match[1]) for match in matches if match), default=-1)
+
+
+def _generator_fields(tensors: Mapping[str, Tensor]) -> dict[str, object]:
+    """The fields of GanConfig that the shapes of a generator determine. tensors: under this package's names."""
+    blocks = _largest(r"synthesis\.to_rgb\.(\d+)\.", tensors) + 1
+    channels = tuple(_shape(tensors, f"synthesis.layers.{2 * k}.weight", 4)[0] for k in range(blocks))
+    mapping_layers = _largest(r"mapping\.layers\.(\d+)\.", tensors) + 1
+    w_dim = _shape(tensors, f"mapping.layers.{mapping_layers - 1}.weight", 2)[0]
+    z_dim = _shape(tensors, "mapping.layers.0.weight", 2)[1]
+    class_count = 0
+    if "mapping.embed.weight" in tensors:
+        class_count = _shape(tensors, "mapping.embed.weight", 2)[1]
+        z_dim -= w_dim  # the first layer takes z and the embedded label
+    return {
+        "resolution": 2 ** (blocks + 1),
+        "z_dim": z_dim,
+        "w_dim": w_dim,
+        "mapping_layers": mapping_layers,
+        "channels": channels,
+        "class_count": class_count,
+    }
+
+
+def _discriminator_fields(tensors: Mapping[str, Tensor]) -> dict[str, object]:
+    """The fields of GanConfig that the shapes of a discriminator determine. tensors: under this package's names."""
+    blocks = _largest(r"blocks\.(\d+)\.", tensors) + 1
+    channels = [_shape(tensors, f"blocks.{k}.conv2.weight", 4)[0] for k in reversed(range(blocks))]
+    channels.append(_shape(tensors, "from_rgb.weight", 4)[0])
+    fields = {"resolution": 2 ** (blocks + 2), "channels": tuple(channels), "class_count": 0}
+    if "mapping.embed.weight" in tensors:
+        fields["cmap_dim"], fields["class_count"] = _shape(tensors, "mapping.embed.weight", 2)
+        fields["discriminator_mapping_layers"] = _largest(r"mapping\.layers\.(\d+)\.", tensors) + 1
+    return fields
 
 
 def _check_filter(state: Mapping[str, Tensor], suffix: str, gain: float) -> None:
@@ -122,84 +160,103 @@ def photosketch_size(shapes: Mapping[str, Sequence[int]]) -> tuple[int, int]:
     return shapes["model.1.weight"][0], len(blocks)
 
 
+_ROSINALITY_LAYER: tuple[Rule, ...] = (
+    (r"conv\.weight", "weight"),
+    (r"conv\.modulation\.(weight|bias)", r"affine.\1"),
+    (r"noise\.weight", "noise_strength"),
+    (r"activate\.bias", "bias"),
+)
+
+
+def _rosinality_layer(match: re.Match) -> str:
+    """conv1, convs.0, convs.1 ... are one sequence, and so are to_rgb1, to_rgbs.0, to_rgbs.1 ..."""
+    kind = "to_rgb" if match["kind"] == "to_rgb" else "layers"
+    number = int(match["number"]) + 1 if match["number"] else 0
+    return f"synthesis.{kind}.{number}.{_new_name(match['leaf'], _ROSINALITY_LAYER)}"
+
+
+_ROSINALITY_GENERATOR: tuple[Rule, ...] = (
+    (r".*\.kernel", ""),
+    (r"input\.input", "synthesis.const"),
+    (r"style\.(\d+)\.(weight|bias)", lambda match: f"mapping.layers.{int(match[1]) - 1}.{match[2]}"),
+    (r"style\.\d+\.w_shift", "mapping.w_shift"),
+    (r"noises\.noise_(\d+)", r"synthesis.layers.\1.noise_const"),
+    (r"(?P<kind>conv|to_rgb)(1|s\.(?P<number>\d+))\.(?P<leaf>.+)", _rosinality_layer),
+)
+_ROSINALITY_DISCRIMINATOR: tuple[Rule, ...] = (
+    (r".*\.kernel", ""),
+    (r"convs\.0\.[01]\.(weight|bias)", r"from_rgb.\1"),
+    (r"convs\.(\d+)\.(conv[12])\.\d\.(weight|bias)", lambda match: f"blocks.{int(match[1]) - 1}.{match[2]}.{match[3]}"),
+    (r"convs\.(\d+)\.skip\.1\.weight", lambda match: f"blocks.{int(match[1]) - 1}.skip"),
+    (r"final_conv\.[01]\.(weight|bias)", r"final_conv.\1"),
+    (r"final_linear\.0\.(weight|bias)", r"hidden.\1"),
+    (r"final_linear\.1\.(weight|bias)", r"out.\1"),
+)
+
+
 def rosinality_generator(state: Mapping[str, Tensor]) -> Weights:
     """The state dict of a Generator of rosinality's or GANSketching's."""
-    what = "the generator"
-    blocks = _largest(r"to_rgbs\.(\d+)\.", state) + 2
-    depth = _largest(r"style\.(\d+)\.(?:weight|bias)$", state)
-    names = {"synthesis.const": "input.input"}
-    for k in range(depth):
-        names |= {f"mapping.layers.{k}.{leaf}": f"style.{k + 1}.{leaf}" for leaf in ("weight", "bias")}
-    if f"style.{depth + 1}.w_shift" in state:
-        names["mapping.w_shift"] = f"style.{depth + 1}.w_shift"
-    for k in range(2 * blocks - 1):
-        ours, theirs = f"synthesis.layers.{k}", f"convs.{k - 1}" if k else "conv1"
-        names |= _rosinality_convolution(ours, theirs)
-        names[f"{ours}.noise_strength"] = f"{theirs}.noise.weight"
-        names[f"{ours}.bias"] = f"{theirs}.activate.bias"
-        names[f"{ours}.noise_const"] = f"noises.noise_{k}"
-    for k in range(blocks):
-        ours, theirs = f"synthesis.to_rgb.{k}", f"to_rgbs.{k - 1}" if k else "to_rgb1"
-        names |= _rosinality_convolution(ours, theirs)
-        names[f"{ours}.bias"] = f"{theirs}.bias"
     _check_filter(state, ".kernel", 4)
-    w_dim, z_dim = _get(state, "style.1.weight", 2, what).shape
-    weights = [_get(state, f"convs.{2 * k}.conv.weight", 5, what) for k in range(blocks - 1)]
-    channels = [_get(state, "conv1.conv.weight", 5, what).shape[1], *(weight.shape[1] for weight in weights)]
-    if not any(name.startswith("noises.") for name in state):
-        state = {**state, **_noises(blocks)}
-    tensors = _rename(state, names, what, lambda name: name.endswith(".kernel"))
-    tensors.setdefault("mapping.w_shift", torch.zeros(w_dim))
-    fields = {"resolution": 2 ** (blocks + 1), "z_dim": z_dim, "w_dim": w_dim, "mapping_layers": depth}
-    return Weights(tensors, {**fields, "channels": tuple(channels)})
+    tensors = _rename(state, _ROSINALITY_GENERATOR)
+    fields = _generator_fields(tensors)
+    tensors.setdefault("mapping.w_shift", torch.zeros(fields["w_dim"]))
+    if not any(name.endswith("noise_const") for name in tensors):
+        tensors |= _constant_noise(len(fields["channels"]))
+    return Weights(tensors, fields)
 
 
-def _rosinality_convolution(ours: str, theirs: str) -> dict[str, str]:
-    return {
-        f"{ours}.weight": f"{theirs}.conv.weight",
-        f"{ours}.affine.weight": f"{theirs}.conv.modulation.weight",
-        f"{ours}.affine.bias": f"{theirs}.conv.modulation.bias",
-    }
-
-
-def _noises(blocks: int) -> dict[str, Tensor]:
+def _constant_noise(blocks: int) -> dict[str, Tensor]:
     """Constant noise for the earliest files, which have none; the same every time."""
     rng = torch.Generator().manual_seed(0)
-    sizes = [2 ** ((k + 5) // 2) for k in range(2 * min(blocks, 9) - 1)]
-    return {f"noises.noise_{k}": torch.randn(1, 1, size, size, generator=rng) for k, size in enumerate(sizes)}
+    noise = {}
+    for k in range(2 * min(blocks, 9) - 1):
+        size = 2 ** ((k + 5) // 2)
+        noise[f"synthesis.layers.{k}.noise_const"] = torch.randn(size, size, generator=rng)
+    return noise
 
 
 def rosinality_discriminator(state: Mapping[str, Tensor]) -> Weights:
     """The state dict of a Discriminator of rosinality's or GANSketching's."""
-    what = "the discriminator"
-    blocks = _largest(r"convs\.(\d+)\.", state)
-    names = {
-        "from_rgb.weight": "convs.0.0.weight",
-        "from_rgb.bias": "convs.0.1.bias",
-        "final_conv.weight": "final_conv.0.weight",
-        "final_conv.bias": "final_conv.1.bias",
-        "hidden.weight": "final_linear.0.weight",
-        "hidden.bias": "final_linear.0.bias",
-        "out.weight": "final_linear.1.weight",
-        "out.bias": "final_linear.1.bias",
-    }
-    for k in range(blocks):
-        ours, theirs = f"blocks.{k}", f"convs.{k + 1}"
-        names |= {
-            f"{ours}.conv1.weight": f"{theirs}.conv1.0.weight",
-            f"{ours}.conv1.bias": f"{theirs}.conv1.1.bias",
-            f"{ours}.conv2.weight": f"{theirs}.conv2.1.weight",
-            f"{ours}.conv2.bias": f"{theirs}.conv2.2.bias",
-            f"{ours}.skip": f"{theirs}.skip.1.weight",
-        }
-    _check_filter(state, ".kernel", 1)
-    weights = [_get(state, names[f"blocks.{k}.conv2.weight"], 4, what) for k in reversed(range(blocks))]
-    channels = [weight.shape[0] for weight in weights] + [_get(state, "convs.0.0.weight", 4, what).shape[0]]
-    tensors = _rename(state, names, what, lambda name: name.endswith(".kernel"))
-    return Weights(tensors, {"resolution": 2 ** (blocks + 2), "channels": tuple(channels)})
+    tensors = _rename(state, _ROSINALITY_DISCRIMINATOR)
+    return Weights(tensors, _discriminator_fields(tensors))
 
 
 # ------------------------------------------------------------------------------------------------- NVIDIA, PyTorch
+
+
+def _block(size: str | int) -> int:
+    """The number of the block for a resolution: 0 for 4 px, 1 for 8 px ..."""
+    return int(size).bit_length() - 3
+
+
+_NVIDIA_GENERATOR: tuple[Rule, ...] = (
+    (r".*\.resample_filter|mapping\.w_avg", ""),
+    (r"mapping\.fc(\d+)\.(.+)", r"mapping.layers.\1.\2"),
+    (r"synthesis\.b4\.const", "synthesis.const"),
+    (
+        r"synthesis\.b(\d+)\.conv([01])\.(.+)",
+        lambda match: f"synthesis.layers.{2 * _block(match[1]) - 1 + int(match[2])}.{match[3]}",
+    ),
+    (r"synthesis\.b(\d+)\.torgb\.(.+)", lambda match: f"synthesis.to_rgb.{_block(match[1])}.{match[2]}"),
+)
+
+
+def _nvidia_discriminator_rules(last: int) -> tuple[Rule, ...]:
+    """last: the number of the block for the largest resolution, which is a discriminator's first."""
+
+    def block(match: re.Match) -> str:
+        return f"blocks.{last - _block(match[1])}"
+
+    return (
+        (r".*\.resample_filter", ""),
+        (r"mapping\.fc(\d+)\.(.+)", r"mapping.layers.\1.\2"),
+        (r"b4\.conv\.(.+)", r"final_conv.\1"),
+        (r"b4\.fc\.(.+)", r"hidden.\1"),
+        (r"b4\.out\.(.+)", r"out.\1"),
+        (r"b\d+\.fromrgb\.(.+)", r"from_rgb.\1"),
+        (r"b(\d+)\.conv([01])\.(.+)", lambda match: f"{block(match)}.conv{int(match[2]) + 1}.{match[3]}"),
+        (r"b(\d+)\.skip\.weight", lambda match: f"{block(match)}.skip"),
+    )
 
 
 def nvidia_generator(network: Record) -> Weights:
@@ -219,7 +276,7 @@ def nvidia_generator(network: Record) -> Weights:
     _require("noise", layer.state.get("use_noise", True), True)
     for module in (layer, first):
         _require("activation", module.state.get("activation", "lrelu"), "lrelu")
-    return _nvidia_generator(state, resolution, layer.state.get("conv_clamp"), float(first.state["bias_gain"]))
+    return _nvidia_generator(state, layer.state.get("conv_clamp"), float(first.state["bias_gain"]))
 
 
 def _require(what: str, value: object, wanted: object) -> None:
@@ -227,40 +284,12 @@ def _require(what: str, value: object, wanted: object) -> None:
         raise UnsupportedError(f"its {what} is {value!r}; StyleGAN2 networks with {wanted!r} only can be used")
 
 
-def _nvidia_generator(state: Mapping[str, Tensor], resolution: int, clamp: float | None, lr_mul: float) -> Weights:
-    what = "the generator"
-    sizes = [2**k for k in range(2, max(resolution, 4).bit_length())]
-    depth = _largest(r"mapping\.fc(\d+)\.", state) + 1
-    names = {"synthesis.const": "synthesis.b4.const"}
-    classes = 0
-    if "mapping.embed.weight" in state:
-        names |= {f"mapping.embed.{leaf}": f"mapping.embed.{leaf}" for leaf in ("weight", "bias")}
-        classes = _get(state, "mapping.embed.weight", 2, what).shape[1]
-    for k in range(depth):
-        names |= {f"mapping.layers.{k}.{leaf}": f"mapping.fc{k}.{leaf}" for leaf in ("weight", "bias")}
-    affine = ("weight", "bias", "affine.weight", "affine.bias")
-    for k in range(2 * len(sizes) - 1):
-        theirs = f"synthesis.b{sizes[(k + 1) // 2]}.conv{1 - k % 2}"
-        for leaf in (*affine, "noise_strength", "noise_const"):
-            names[f"synthesis.layers.{k}.{leaf}"] = f"{theirs}.{leaf}"
-    for k, size in enumerate(sizes):
-        names |= {f"synthesis.to_rgb.{k}.{leaf}": f"synthesis.b{size}.torgb.{leaf}" for leaf in affine}
+def _nvidia_generator(state: Mapping[str, Tensor], clamp: float | None, lr_mul: float) -> Weights:
     _check_filter(state, ".resample_filter", 1)
-    tensors = _rename(state, names, what, lambda name: name.endswith((".resample_filter", "mapping.w_avg")))
-    w_dim = _get(state, f"mapping.fc{depth - 1}.weight", 2, what).shape[0]
-    tensors["mapping.w_shift"] = torch.zeros(w_dim)
+    tensors = _rename(state, _NVIDIA_GENERATOR)
+    fields = {**_generator_fields(tensors), "mapping_lr_mul": lr_mul, "conv_clamp": clamp}
     _require("number of colour channels", len(tensors["synthesis.to_rgb.0.bias"]), 3)
-    weights = [_get(tensors, f"synthesis.layers.{2 * k}.weight", 4, what) for k in range(len(sizes))]
-    fields = {
-        "resolution": resolution,
-        "z_dim": _get(state, "mapping.fc0.weight", 2, what).shape[1] - (w_dim if classes else 0),
-        "w_dim": w_dim,
-        "mapping_layers": depth,
-        "mapping_lr_mul": lr_mul,
-        "channels": tuple(weight.shape[0] for weight in weights),
-        "class_count": classes,
-        "conv_clamp": clamp,
-    }
+    tensors["mapping.w_shift"] = torch.zeros(fields["w_dim"])
     return Weights(tensors, fields, state.get("mapping.w_avg"))
 
 
@@ -282,42 +311,22 @@ def nvidia_discriminator(network: Record) -> Weights:
     }
     if first := network.module("mapping.fc0"):
         _require("learning rate multiplier", first.state.get("bias_gain"), 0.01)
-    return _nvidia_discriminator(state, resolution, architecture == "resnet", fields)
+    return _nvidia_discriminator(state, architecture == "resnet", fields)
 
 
-def _nvidia_discriminator(
-    state: Mapping[str, Tensor], resolution: int, residual: bool, fields: Mapping[str, object]
-) -> Weights:
-    what = "the discriminator"
-    sizes = [2**k for k in range(max(resolution, 4).bit_length() - 1, 2, -1)]
-    names = {f"from_rgb.{leaf}": f"b{sizes[0]}.fromrgb.{leaf}" for leaf in ("weight", "bias")} if sizes else {}
-    for k, size in enumerate(sizes):
-        for ours, theirs in (("conv1", "conv0"), ("conv2", "conv1")):
-            names |= {f"blocks.{k}.{ours}.{leaf}": f"b{size}.{theirs}.{leaf}" for leaf in ("weight", "bias")}
-        if residual:
-            names[f"blocks.{k}.skip"] = f"b{size}.skip.weight"
-    for ours, theirs in (("final_conv", "conv"), ("hidden", "fc"), ("out", "out")):
-        names |= {f"{ours}.{leaf}": f"b4.{theirs}.{leaf}" for leaf in ("weight", "bias")}
-    fields = {**fields, "resolution": resolution, "residual_discriminator": residual, "class_count": 0}
-    if "mapping.embed.weight" in state:
-        depth = _largest(r"mapping\.fc(\d+)\.", state) + 1
-        names |= {f"mapping.embed.{leaf}": f"mapping.embed.{leaf}" for leaf in ("weight", "bias")}
-        for k in range(depth):
-            names |= {f"mapping.layers.{k}.{leaf}": f"mapping.fc{k}.{leaf}" for leaf in ("weight", "bias")}
-        cmap_dim, fields["class_count"] = _get(state, "mapping.embed.weight", 2, what).shape
-        fields |= {"cmap_dim": cmap_dim, "discriminator_mapping_layers": depth}
+def _nvidia_discriminator(state: Mapping[str, Tensor], residual: bool, fields: Mapping[str, object]) -> Weights:
     _check_filter(state, ".resample_filter", 1)
-    tensors = _rename(state, names, what, lambda name: name.endswith(".resample_filter"))
+    resolution = _largest(r"b(\d+)\.", state)
+    tensors = _rename(state, _nvidia_discriminator_rules(_block(resolution)))
+    fields = {**fields, **_discriminator_fields(tensors), "residual_discriminator": residual}
     if "cmap_dim" in fields:
         tensors["mapping.w_shift"] = torch.zeros(fields["cmap_dim"])
-    weights = [_get(tensors, f"blocks.{k}.conv2.weight", 4, what) for k in reversed(range(len(sizes)))]
-    channels = [weight.shape[0] for weight in weights] + [_get(tensors, "from_rgb.weight", 4, what).shape[0]]
-    return Weights(tensors, {**fields, "channels": tuple(channels)})
+    return Weights(tensors, fields)
 
 
 # ---------------------------------------------------------------------------------------------- NVIDIA, TensorFlow
 
-_TENSORFLOW_NAMES = (  # theirs -> NVIDIA's PyTorch name; {r} stands for a resolution
+_TENSORFLOW: tuple[Rule, ...] = (  # paths of variables, and NVIDIA's PyTorch names
     (r"dlatent_avg", "mapping.w_avg"),
     (r"mapping/LabelEmbed", "mapping.embed"),
     (r"mapping/Dense(\d+)", r"mapping.fc\1"),
@@ -344,8 +353,8 @@ _TENSORFLOW_SETTINGS = {  # settings that change generator and discriminator ali
 }
 
 
-def _tensorflow(network: Record) -> tuple[dict[str, Tensor], dict, int]:
-    """State under NVIDIA's PyTorch names, static_kwargs and resolution of a network of config-e or config-f."""
+def _tensorflow(network: Record) -> tuple[dict[str, Tensor], dict[str, object]]:
+    """State under NVIDIA's PyTorch names, and static_kwargs, of a network of config-e or config-f."""
     if network.state.get("version", 0) < 4:
         raise ValueError("this is a StyleGAN (version 1) network or older; choose a StyleGAN2 model, config-e or -f")
     settings = dict(network.state.get("static_kwargs", {}))
@@ -357,49 +366,45 @@ def _tensorflow(network: Record) -> tuple[dict[str, Tensor], dict, int]:
     if any(name.endswith("_lod0/weight") for name in arrays):
         raise UnsupportedError("this is a progressively grown network (config-a to -d); choose config-e or -f")
     state = dict(_tensorflow_tensor(name, array) for name, array in arrays.items() if name != "lod")
-    return state, settings, _largest(r"(?:synthesis/)?(\d+)x\d+/", arrays)
+    return state, settings
 
 
 def _tensorflow_tensor(name: str, array: np.ndarray) -> tuple[str, Tensor]:
     """TensorFlow keeps dense weights as [I, O] and convolutions as [kh, kw, I, O], those that upsample mirrored."""
+    path, _, leaf = name.rpartition("/")
     if noise := re.fullmatch(r"synthesis/noise(\d+)", name):
         number = int(noise[1])
         name = f"synthesis.b{2 ** ((min(number, 99) + 5) // 2)}.conv{0 if number % 2 else 1}.noise_const"
-        return name, torch.from_numpy(np.array(array, np.float32))
-    path, _, leaf = name.rpartition("/")
-    if leaf in ("const", "dlatent_avg"):
-        path, leaf = name, ""
+    elif leaf in ("const", "dlatent_avg"):
+        name = _new_name(name, _TENSORFLOW)
+    else:
+        name = f"{_new_name(path, _TENSORFLOW)}.{leaf.replace('mod_', 'affine.')}"
     if leaf == "weight" and path.endswith("/Conv0_up"):
         array = array[::-1, ::-1]
     if leaf in ("weight", "mod_weight"):
         array = rearrange(array, "h w i o -> o i h w" if array.ndim == 4 else "i o -> o i")
     if leaf == "mod_bias":
         array = array + 1
-    for pattern, replacement in _TENSORFLOW_NAMES:
-        if re.fullmatch(pattern, path):
-            leaf = leaf.replace("mod_", "affine.")
-            name = re.sub(pattern, replacement, path) + (f".{leaf}" if leaf else "")
-            break
     return name, torch.from_numpy(np.array(array, np.float32))
 
 
 def tensorflow_generator(network: Record) -> Weights:
     """G or Gs of NVIDIA's TensorFlow StyleGAN2 (config-e, config-f) and StyleGAN2-ADA."""
-    state, settings, resolution = _tensorflow(network)
-    if "mapping/LabelConcat/weight" in state:
+    state, settings = _tensorflow(network)
+    if "mapping/LabelConcat.weight" in state:
         raise UnsupportedError("this is a class-conditional model of the first TensorFlow StyleGAN2; use another model")
     if "synthesis.b4.const" not in state:
         raise ValueError("this is not a StyleGAN2 generator (config-e or config-f)")
     _require("architecture", settings.get("architecture") or "skip", "skip")
     lr_mul = settings.get("mapping_lrmul")
-    return _nvidia_generator(state, resolution, settings.get("conv_clamp"), 0.01 if lr_mul is None else lr_mul)
+    return _nvidia_generator(state, settings.get("conv_clamp"), 0.01 if lr_mul is None else lr_mul)
 
 
 def tensorflow_discriminator(network: Record) -> Weights:
     """D of the same files; UnsupportedError for class-conditional ones."""
-    state, settings, resolution = _tensorflow(network)
+    state, settings = _tensorflow(network)
     _require("number of classes", settings.get("label_size") or 0, 0)
     architecture = settings.get("architecture") or "resnet"
     _require("architecture", architecture, "orig" if architecture == "orig" else "resnet")
     fields = {"conv_clamp": settings.get("conv_clamp"), "stddev_group": settings.get("mbstd_group_size") or 4}
-    return _nvidia_discriminator(state, resolution, architecture == "resnet", fields)
+    return _nvidia_discriminator(state, architecture == "resnet", fields)

@@ -127,7 +127,8 @@ def _assemble(networks: Networks, name: str) -> GanModel:
     generator = _fill(lambda: Generator(config), networks.generator.tensors, "the generator")
     discriminator = None
     if networks.discriminator is not None:
-        discriminator = _fill(lambda: Discriminator(config), networks.discriminator.tensors, "the discriminator")
+        what = f"the discriminator {networks.metadata.get('discriminator', '')}".strip()  # it may have its own file
+        discriminator = _fill(lambda: Discriminator(config), networks.discriminator.tensors, what)
     w_mean = _w_mean(networks.w_mean, generator)
     model = GanModel(generator, discriminator, config, w_mean, name, metadata=networks.metadata)
     model.base_hash = weights_hash(model)

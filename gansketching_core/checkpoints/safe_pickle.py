@@ -1,9 +1,9 @@
 """Reading pickled model files without running anything that is in them.
 
-PyTorch's own files go through torch.load with weights_only. NVIDIA's are plain pickles of whole networks: here they
-pass an unpickler that knows a short list of names, none of which runs code of the file, and turns networks into
-records. Everything it puts on its stack is a builtin value or one of the inert classes below, so that no instruction
-of the pickle can reach a real function, class, tensor or array; and it takes no more memory than the file holds.
+PyTorch's own files are read by torch.load with weights_only. NVIDIA's are plain pickles of whole networks. They are
+read by a restricted unpickler, which knows a short list of names, none of which runs code of the file, and turns
+networks into records. Everything on its stack is a builtin value or an instance of an inert class below, so that no
+instruction of the pickle can reach a real function, class, tensor or array. It takes no more memory than the file.
 """
 
 from __future__ import annotations
@@ -39,19 +39,18 @@ _NOT_MODELS = {
 
 
 def container(path: Path) -> Literal["safetensors", "torch", "nvidia"]:
-    """How the file is packed, from its first bytes; its name does not matter."""
+    """The container format of a file, by its first bytes; its name does not matter."""
     with path.open("rb") as file:
         head = file.read(64)
-        file.seek(0)
-        tar = _is_tar(file)
+        is_tar = _is_tar(file)
     if not head.strip(b"\0"):
         raise ValueError("the file is empty; download it again")
-    for start, what in _NOT_MODELS.items():
-        if head.startswith(start):
-            raise ValueError(f"this is {what}, not a model file")
+    for signature, kind in _NOT_MODELS.items():
+        if head.startswith(signature):
+            raise ValueError(f"this is {kind}, not a model file")
     if head[8:9] == b"{":
         return "safetensors"
-    if tar or head.startswith(b"PK") or _TORCH_MAGIC in head[:16]:
+    if is_tar or head.startswith(b"PK") or _TORCH_MAGIC in head[:16]:
         return "torch"
     if head[0] == 0x80 and head[1] in (2, 3, 4, 5):
         return "nvidia"
@@ -59,6 +58,7 @@ def container(path: Path) -> Literal["safetensors", "torch", "nvidia"]:
 
 
 def _is_tar(file: BinaryIO) -> bool:
+    file.seek(0)
     try:
         tarfile.open(fileobj=file, mode="r:").close()
     except tarfile.TarError:
@@ -69,7 +69,7 @@ def _is_tar(file: BinaryIO) -> bool:
 
 
 class UnsafeFileError(ValueError):
-    """A file that asks for a function or class that no model needs."""
+    """The file asks for a function or class that no model needs."""
 
     def __init__(self, name: str):
         super().__init__(
@@ -87,18 +87,20 @@ def _damaged(error: Exception) -> ValueError:
 
 
 def load_torch(path: Path) -> object:
-    """The object in a PyTorch file: dicts, lists, numbers, tensors and argparse.Namespace; on the CPU."""
-    if zipfile.is_zipfile(path):
-        _check_zip(path)
+    """The content of a PyTorch file: dicts, lists, numbers, argparse.Namespace, and tensors on the CPU."""
+    _check_zip(path)
     with path.open("rb") as file:
         return _torch_load(file)
 
 
 def _check_zip(path: Path) -> None:
+    """Raise ValueError for zip files that are not PyTorch checkpoints."""
     try:
+        if not zipfile.is_zipfile(path):
+            return
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
-    except zipfile.BadZipFile as error:
+    except Exception as error:  # zipfile raises errors of many types on broken files
         raise _damaged(error) from None
     names = {member.filename.split("/")[-1] for member in members}
     if "constants.pkl" in names:
@@ -110,15 +112,15 @@ def _check_zip(path: Path) -> None:
 
 
 def _torch_load(file: BinaryIO) -> object:
-    """torch.load with weights_only. Files in tar format, PyTorch's first, are refused: they once escaped that check."""
+    """torch.load with weights_only. Tar archives, PyTorch's first format, are refused: they have escaped that check."""
     if _is_tar(file):
         raise ValueError("this is a tar archive, which PyTorch wrote until 2017; save the model with a newer PyTorch")
     try:
         with torch.serialization.safe_globals([argparse.Namespace]):
             return torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:
-        if found := re.search(r"GLOBAL\s+'?([\w.]+)", str(error)):
-            raise UnsafeFileError(found[1] if "." in found[1] else f"builtins.{found[1]}") from None
+        if match := re.search(r"GLOBAL\s+'?([\w.]+)", str(error)):
+            raise UnsafeFileError(match[1] if "." in match[1] else f"builtins.{match[1]}") from None
         raise _damaged(error) from None
 
 
@@ -126,16 +128,16 @@ def _torch_load(file: BinaryIO) -> object:
 
 
 class _Inert:
-    """Refuses a state: the BUILD instruction would set attributes otherwise."""
+    """Refuses a state: otherwise the BUILD instruction would set attributes."""
 
     __slots__ = ()
 
     def __setstate__(self, state: object) -> None:
-        raise pickle.UnpicklingError("a state where none belongs")
+        raise pickle.UnpicklingError("a state for an object that has none")
 
 
 class _Function(_Inert):
-    """What the pickle gets for a name that it may call."""
+    """Stands for a function that the pickle may call."""
 
     __slots__ = ("run",)
 
@@ -147,7 +149,7 @@ class _Function(_Inert):
 
 
 class _Dict(dict):
-    """Stands for collections.OrderedDict and dnnlib's EasyDict; attributes of theirs are dropped."""
+    """Stands for collections.OrderedDict and dnnlib.util.EasyDict, without their attributes."""
 
     def __setstate__(self, state: object) -> None:
         pass
@@ -170,15 +172,15 @@ class Record:
 
     def tensors(self, prefix: str = "") -> dict[str, Tensor]:
         """Parameters and buffers of a PyTorch network by their full names."""
-        found = {}
+        tensors = {}
         for kind in ("_parameters", "_buffers"):
             for name, value in self.state.get(kind, {}).items():
                 if isinstance(value, _Tensor):
-                    found[f"{prefix}{name}"] = value.value
+                    tensors[f"{prefix}{name}"] = value.value
         for name, module in self.state.get("_modules", {}).items():
             if isinstance(module, Record):
-                found |= module.tensors(f"{prefix}{name}.")
-        return found
+                tensors |= module.tensors(f"{prefix}{name}.")
+        return tensors
 
     def module(self, path: str) -> Record | None:
         """The submodule of a PyTorch network at a dotted path, or None."""
@@ -191,10 +193,10 @@ class Record:
 
     def arrays(self, prefix: str = "") -> dict[str, np.ndarray]:
         """Variables of a TensorFlow network and its components by their full names."""
-        found = {f"{prefix}{name}": array.value for name, array in self.state.get("variables", [])}
-        for name, part in self.state.get("components", {}).items():
-            found |= part.arrays(f"{prefix}{name}/")
-        return found
+        arrays = {f"{prefix}{name}": array.value for name, array in self.state.get("variables", [])}
+        for name, component in self.state.get("components", {}).items():
+            arrays |= component.arrays(f"{prefix}{name}/")
+        return arrays
 
 
 class ModuleList(Record):
@@ -224,16 +226,16 @@ class _Storage(_Inert):
 
 
 class _NumpyType(_Inert):
-    """numpy.dtype of plain numbers."""
+    """Stands for numpy.dtype, of plain numbers only."""
 
     __slots__ = ("value",)
 
     def __new__(cls, name: str = "f4", *_: object):
         if not re.fullmatch(r"[<>|=]?(f[248]|[iu][1248]|b1)", name):
             raise pickle.UnpicklingError(f"NumPy type {name}")
-        kind = super().__new__(cls)
-        kind.value = np.dtype(name)
-        return kind
+        dtype = super().__new__(cls)
+        dtype.value = np.dtype(name)
+        return dtype
 
     def __setstate__(self, state: tuple) -> None:
         if state[1] in ("<", ">"):
@@ -241,7 +243,7 @@ class _NumpyType(_Inert):
 
 
 class _Array(_Inert):
-    """numpy.ndarray. Its values come with its state: (version, shape, dtype, is Fortran order, bytes)."""
+    """Stands for numpy.ndarray. Its state holds the values: (version, shape, dtype, is Fortran order, bytes)."""
 
     __slots__ = ("value",)
 
@@ -251,17 +253,19 @@ class _Array(_Inert):
         return array
 
     def __setstate__(self, state: tuple) -> None:
-        _, shape, kind, fortran, data = state
-        self.value = _array(data, kind, shape, "F" if fortran else "C").value
+        _, shape, dtype, is_fortran, data = state
+        self.value = _array(data, dtype, shape, "F" if is_fortran else "C").value
 
 
-def _array(data: bytes, kind: _NumpyType, shape: tuple[int, ...], order: str = "C", *_: object) -> _Array:
+def _array(data: bytes, dtype: _NumpyType, shape: tuple[int, ...], order: str = "C", *_: object) -> _Array:
+    """An array over `data`, without memory of its own. Stands for numpy.core.numeric._frombuffer."""
     array = _Array()
-    array.value = np.frombuffer(data, kind.value).reshape(shape, order=order)  # a view: no memory of its own
+    array.value = np.frombuffer(data, dtype.value).reshape(shape, order=order)
     return array
 
 
 def _tensor(storage: _Storage, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: object) -> _Tensor:
+    """Stands for torch._utils._rebuild_tensor_v2. Refuses a tensor that is not within its storage, or larger."""
     available = storage.memory.nbytes() // storage.dtype.itemsize
     last = offset + sum((n - 1) * step for n, step in zip(size, stride))
     if min(offset, *size, *stride, 0) < 0 or last >= max(available, 1) or math.prod(size) > available:
@@ -288,40 +292,42 @@ _NAMES = {
 for _core in ("numpy.core", "numpy._core"):
     _NAMES |= {
         f"{_core}.multiarray._reconstruct": _Array,
-        f"{_core}.multiarray.scalar": _Function(lambda kind, data: np.frombuffer(data, kind.value).item()),
+        f"{_core}.multiarray.scalar": _Function(lambda dtype, data: np.frombuffer(data, dtype.value).item()),
         f"{_core}.numeric._frombuffer": _Function(_array),
     }
 
 
 class _Unpickler(pickle.Unpickler):
+    """size: bytes of the file, which all its storages together may not exceed."""
+
     def __init__(self, file: BinaryIO, size: int):
         super().__init__(file)
-        self.room = size
+        self.bytes_left = size
 
     def find_class(self, module: str, name: str) -> object:
-        full = f"{module}.{name}".replace("__builtin__.", "builtins.")
-        if full == "torch.storage._load_from_bytes":
+        path = f"{module}.{name}".replace("__builtin__.", "builtins.")
+        if path == "torch.storage._load_from_bytes":
             return _Function(self._load_storage)
-        if full not in _NAMES:
-            raise UnsafeFileError(full)
-        return _NAMES[full]
+        if path not in _NAMES:
+            raise UnsafeFileError(path)
+        return _NAMES[path]
 
     def _load_storage(self, data: bytes) -> _Storage:
-        """A tensor's storage, itself a PyTorch file. One that is loaded again and again is no model."""
-        self.room -= len(data)
-        if self.room < 0:
+        """A tensor's storage from `data`, which is itself a PyTorch file."""
+        self.bytes_left -= len(data)  # the pickle can ask for the same bytes again and again
+        if self.bytes_left < 0:
             raise pickle.UnpicklingError("more tensors than the file holds")
-        found = _torch_load(io.BytesIO(data))
-        if not isinstance(found, torch.TypedStorage):
-            raise pickle.UnpicklingError(f"{type(found).__name__} instead of a tensor's storage")
-        return _Storage(found._untyped_storage, found.dtype)
+        storage = _torch_load(io.BytesIO(data))
+        if not isinstance(storage, torch.TypedStorage):
+            raise pickle.UnpicklingError(f"{type(storage).__name__} instead of a tensor's storage")
+        return _Storage(storage._untyped_storage, storage.dtype)
 
 
 def load_nvidia(path: Path) -> object:
-    """The object in a pickle of NVIDIA's: builtin values, with Records for the networks."""
+    """The content of one of NVIDIA's pickles: builtin values, and a Record for each network."""
     try:
         with path.open("rb") as file:
-            _check_claims(file)
+            _check_memo(file)
             return _Unpickler(file, path.stat().st_size).load()
     except UnsafeFileError:
         raise
@@ -329,8 +335,8 @@ def load_nvidia(path: Path) -> object:
         raise _damaged(error) from None
 
 
-def _check_claims(file: BinaryIO) -> None:
-    """Refuse a pickle that would take much memory for nothing: a memo index beyond the number of bytes before it."""
+def _check_memo(file: BinaryIO) -> None:
+    """Refuse memo indices beyond the number of bytes before them: the unpickler's memo grows to the largest index."""
     for instruction, argument, position in pickletools.genops(file):
         if instruction.name in ("PUT", "LONG_BINPUT") and argument > position:
             raise pickle.UnpicklingError(f"memo index {argument} at byte {position}")

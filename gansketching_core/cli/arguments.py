@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from ..checkpoints.describe import FileSummary, find_base, summarise
+from ..checkpoints.describe import FileSummary, load_base, summarise
 from ..checkpoints.load import load_customised, load_model, load_photosketch
 from ..datasets import load_images
 from ..latents.sampling import sample_drawings
@@ -52,13 +52,13 @@ def load_generator(name: str, base: str | None, device: torch.device) -> GanMode
 
 
 def _bundled_base(path: Path, summary: FileSummary) -> GanModel:
-    base = find_base(summary, sorted((pack_root() / "weights").glob("*.safetensors")))
+    base = load_base(summary, sorted((pack_root() / "weights").glob("*.safetensors")))
     if base is None:
         name = summary.base_name
         raise ValueError(
             f'{path} was customised from "{name}", which is not bundled: give that model\'s file with --base'
         )
-    return load_model(base)
+    return base
 
 
 def load_sketcher(name: str, device: torch.device) -> nn.Module:
