@@ -37,17 +37,9 @@ def directions(parser: ArgumentParser, argv: list[str]) -> None:
     fitted = load_or_fit(model, min(args.components, model.config.w_dim), args)
     rows = min(args.rows, len(fitted))
     with batch_bar(COLUMNS * rows, "image") as on_batch:
-        images = sheet(
-            model,
-            z,
-            fitted,
-            components=rows,
-            strengths=tuple(torch.linspace(-args.reach, args.reach, COLUMNS).tolist()),
-            first=args.first_layer,
-            last=args.last_layer,
-            psi=args.truncation,
-            on_batch=on_batch,
-        )
+        strengths = tuple(torch.linspace(-args.reach, args.reach, COLUMNS).tolist())
+        options = {"components": rows, "strengths": strengths, "first": args.first_layer, "last": args.last_layer}
+        images = sheet(model, z, fitted, **options, psi=args.truncation, on_batch=on_batch)
     save_directions(fitted, args.output)
     picture = args.sheet or args.output.with_suffix(".png")
     save_png(grid(images, COLUMNS), picture)
@@ -58,13 +50,8 @@ def add_directions(parser: ArgumentParser, reach: float) -> None:
     """The flags of commands that use directions."""
     parser.add_argument("--load", type=Path, metavar="FILE", help="directions fitted before, or a GANSpace .npz")
     parser.add_argument("--samples", type=int, default=100_000, metavar="N", help="to fit on (default: 100000)")
-    parser.add_argument(
-        "--reach",
-        type=float,
-        default=reach,
-        metavar="X",
-        help=f"largest strength, standard deviations (default: {reach:g})",
-    )
+    reach_help = f"largest strength, in standard deviations (default: {reach:g})"
+    parser.add_argument("--reach", type=float, default=reach, metavar="X", help=reach_help)
     parser.add_argument("--first-layer", type=int, default=0, metavar="N", help="first layer to change (default: 0)")
     parser.add_argument("--last-layer", type=int, metavar="N", help="last layer to change (default: the model's last)")
 

@@ -32,9 +32,7 @@ def interpolate(parser: ArgumentParser, argv: list[str]) -> None:
     parser.add_argument("--count", type=int, default=9, metavar="N", help="images in a film (default: 9)")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="which images (default: 0)")
     parser.add_argument("--label", type=int, metavar="N", help="class, for class-conditional models")
-    parser.add_argument(
-        "--back", action=BooleanOptionalAction, default=True, help="return to the first model (default: yes)"
-    )
+    parser.add_argument("--back", action=BooleanOptionalAction, default=True, help="return to the first (default: yes)")
     add_film(parser, 24, "interpolated.webp")
     add_device(parser)
     add_flags(parser, SampleConfig, "images")

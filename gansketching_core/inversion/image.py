@@ -38,9 +38,7 @@ class ProjectConfig(OptimiserConfig):
     generations: int = Field(
         0, ge=0, le=1000, description="CMA-ES generations before the descent, for hard images; needs the package cma."
     )
-    generation_steps: int = Field(
-        10, ge=1, le=1000, description="Optimisation steps of each candidate of a CMA-ES generation."
-    )
+    generation_steps: int = Field(10, ge=1, le=1000, description="Optimisation steps of each CMA-ES candidate.")
 
 
 @dataclass(frozen=True)

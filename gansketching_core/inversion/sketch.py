@@ -92,7 +92,7 @@ class SketchSearch:
     def result(self) -> SketchMatches:
         """The best so far."""
         if self._optimiser is None:
-            raise ValueError("nothing has been found yet: take a step first")
+            raise ValueError("nothing has been searched yet: take a step first")
         order = self._optimiser.best_score.argsort()
         images = self._optimiser.best_images[order]
         return SketchMatches(self._optimiser.best[order], images, self._draw(images), self._optimiser.best_score[order])

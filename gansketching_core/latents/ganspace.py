@@ -103,8 +103,7 @@ def edit(
     Args:
         model: the model that the directions were fitted on, or one customised from it.
         latents: N of them, in any space.
-        directions: of `fit_directions` or a file.
-        component: which of the directions.
+        directions, component: which direction.
         strength: in standard deviations of w along the direction; one for all latents, or one for each [N].
         first, last: the layers to change, both included; None: the last one.
         psi: truncation, applied here.
@@ -147,13 +146,9 @@ def sheet(
     batch: int = 8,
     on_batch: OnBatch | None = None,
 ) -> Tensor:
-    """Images of edits of one latent along each of the first `components` directions, with each of the strengths.
+    """Images [components * len(strengths),3,R,R]: edits of one latent, a row for each of the first components.
 
-    The other arguments are those of `edit` and `render`. Show the result in len(strengths) columns to find a useful
-    direction by eye.
-
-    Returns:
-        [components * len(strengths),3,R,R], direction by direction.
+    Arguments as in `edit` and `render`. Show the rows below each other to find a useful direction by eye.
     """
     if not 1 <= components <= len(directions):
         raise ValueError(f"components is {components}; there are {len(directions)} directions")

@@ -12,17 +12,18 @@ from ..networks.stylegan2 import GanModel
 from .spaces import Latents, layer_range, to_w_plus
 
 
-def _check_compatible(a: Latents, b: Latents) -> None:
-    """Raises ValueError unless both are in one space, of one shape and of the same classes."""
+def _common_labels(a: Latents, b: Latents) -> Tensor | None:
+    """The labels of both. Raises ValueError unless they are of the same classes and their data of one shape."""
     if a.space != b.space or a.data.shape[1:] != b.data.shape[1:]:
         raise ValueError(
             f"can't interpolate between {a.space} {tuple(a.data.shape)} and {b.space} {tuple(b.data.shape)}; "
             "bring both to one space first"
         )
     if a.labels is None and b.labels is None:
-        return
+        return None
     if a.labels is None or b.labels is None or not bool((a.labels == b.labels).all()):
         raise ValueError("can't interpolate between z of different classes; turn them into w first")
+    return a.labels if len(a) >= len(b) else b.labels
 
 
 def _per_sample(t: float | Tensor, like: Tensor) -> Tensor:
@@ -30,23 +31,17 @@ def _per_sample(t: float | Tensor, like: Tensor) -> Tensor:
     return torch.as_tensor(t, dtype=like.dtype, device=like.device).reshape(-1, *[1] * (like.ndim - 1))
 
 
-def _common_labels(a: Latents, b: Latents) -> Tensor | None:
-    """The labels of the larger batch: the other one may be a single latent."""
-    return a.labels if len(a) >= len(b) else b.labels
-
-
 def lerp(a: Latents, b: Latents, t: float | Tensor) -> Latents:
     """Straight line from a (t = 0) to b (t = 1) and beyond; t is one number or one for each sample [N]."""
-    _check_compatible(a, b)
-    data = torch.lerp(a.data, b.data.to(a.data), _per_sample(t, a.data))
-    return Latents(a.space, data, _common_labels(a, b))
+    labels = _common_labels(a, b)
+    return Latents(a.space, torch.lerp(a.data, b.data.to(a.data), _per_sample(t, a.data)), labels)
 
 
 def slerp(a: Latents, b: Latents, t: float | Tensor) -> Latents:
     """Great circle from a to b, for z. The norm changes linearly from a's to b's, so that it stays typical of z."""
     if a.space != "z":
         raise ValueError(f"slerp follows the sphere on which z lies; use lerp for {a.space} latents")
-    _check_compatible(a, b)
+    labels = _common_labels(a, b)
     start, end = a.data, b.data.to(a.data)
     t = _per_sample(t, start)
     start_norm = start.norm(dim=1, keepdim=True)
@@ -56,14 +51,12 @@ def slerp(a: Latents, b: Latents, t: float | Tensor) -> Latents:
     cosine = (start / start_norm * (end / end_norm)).sum(dim=1, keepdim=True).clamp(-1, 1)
     if bool((cosine < -1 + 1e-6).any()):
         raise ValueError("two of the latents are exact opposites, with no shortest arc; put another one between them")
-    angle = cosine.acos()
-    is_short = angle < 1e-3  # then a straight line is as good, and sin(angle) is too small a divisor
-    safe_angle = torch.where(is_short, torch.ones_like(angle), angle)
-    start_weight = torch.where(is_short, 1 - t, ((1 - t) * safe_angle).sin() / safe_angle.sin())
-    end_weight = torch.where(is_short, t, (t * safe_angle).sin() / safe_angle.sin())
+    turns = cosine.acos() / math.pi  # torch.sinc(x) is sin(pi x) / (pi x), and 1 where x is 0
+    start_weight = (1 - t) * torch.sinc((1 - t) * turns) / torch.sinc(turns)
+    end_weight = t * torch.sinc(t * turns) / torch.sinc(turns)
     norm = torch.lerp(start_norm, end_norm, t)
     data = start_weight * (norm / start_norm) * start + end_weight * (norm / end_norm) * end
-    return Latents("z", data, _common_labels(a, b))
+    return Latents("z", data, labels)
 
 
 def walk(keys: Latents, frames: int, *, loop: bool = False, mode: Literal["auto", "lerp", "slerp"] = "auto") -> Latents:

@@ -44,8 +44,7 @@ def shift_towards(
         model: the generator; it is not changed.
         sketches: [M,1,R,R] in -1..1, paper +1.
         photosketch: photo [B,3,R,R] in -1..1 -> drawing [B,1,R,R] in -1..1.
-        pool: how many samples to choose from.
-        nearest: how many of them to average.
+        pool, nearest: of how many samples how many are averaged.
         per_sketch: choose the samples nearest to each sketch, at least two each, so that a sketch which many samples
             resemble does not outweigh the others. By default those nearest to any sketch are chosen.
         strength: step length, as a multiple of the way from the mean w to the average of the best matches.

@@ -73,9 +73,8 @@ def render_between(
         a, b: models that share a base.
         latents: N of them, in z.
         alphas: 0 gives exactly the images of a, 1 those of b.
-        config: truncation and noise.
         mode: "weights" mixes all weights of the generators, "w" only their w: nearly the same, and faster.
-        seed, batch, on_batch: as in `render`; on_batch counts the images of all alphas.
+        config, seed, batch, on_batch: as in `render`; on_batch counts the images of all alphas.
 
     Returns:
         [len(alphas) * N,3,R,R]: all images of the first alpha, then those of the second, and so on.

@@ -110,17 +110,7 @@ def render_drawings(
     batch: int = 8,
     on_batch: OnBatch | None = None,
 ) -> Tensor:
-    """Line drawings of the images of latents.
-
-    Args:
-        model: the generator.
-        latents: N of them, in any space.
-        photosketch: photo [B,3,R,R] in -1..1 -> drawing [B,1,R,R] in -1..1; on the model's device.
-        batch, on_batch: as in `render`.
-
-    Returns:
-        [N,1,R,R] in -1..1, paper +1.
-    """
+    """Line drawings [N,1,R,R] in -1..1, paper +1, of N latents by `photosketch`; the rest as in `render`."""
     return torch.cat([photosketch(images) for images in render_batches(model, latents, batch=batch, on_batch=on_batch)])
 
 
@@ -134,5 +124,5 @@ def sample_drawings(
     batch: int = 8,
     on_batch: OnBatch | None = None,
 ) -> Tensor:
-    """Line drawings [count,1,R,R] of random samples: count, seed and label as in `sample_z`, the rest as above."""
+    """Line drawings [count,1,R,R] of random samples; arguments as in `sample_z` and `render_drawings`."""
     return render_drawings(model, sample_z(model, count, seed, label), photosketch, batch=batch, on_batch=on_batch)
