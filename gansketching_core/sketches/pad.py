@@ -106,8 +106,9 @@ def _explain(error: ValidationError) -> str:
     if loc == ("v",) and problem["type"] != "missing":
         return f"the drawing has version {value}, this pack reads {VERSION}: update GANSketching"
     if loc[:1] == ("sheets",):
-        parts = [f"{kind} {index + 1}" for kind, index in zip(("sheet", "stroke"), loc[1:])] or ["sheets"]
-        return f"{', '.join([*parts, *loc[3:4]])}: {reason} (given: {value}); draw again"
+        numbers = [f"{kind} {int(index) + 1}" for kind, index in zip(("sheet", "stroke"), loc[1:])]
+        where = ", ".join([*(numbers or ["sheets"]), *map(str, loc[3:4])])
+        return f"{where}: {reason} (given: {value}); draw again"
     return f"strokes must be the JSON text of a Sketch Pad, not {value} ({reason}); draw on the pad again"
 
 

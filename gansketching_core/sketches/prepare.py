@@ -27,21 +27,24 @@ class SketchConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     invert: Literal["auto", "never", "always"] = Field(
-        "auto",
+        default="auto",
         description="Turn white lines on black into black on white. auto: if the border of the picture is dark.",
     )
     levels: bool = Field(
-        True, description="Make the paper pure white, also where a photo of it is in shade, and the darkest line black."
+        default=True,
+        description="Make the paper pure white, also where a photo of it is in shade, and the darkest line black.",
     )
-    crop: bool = Field(False, description="Crop to the drawing, so that it fills the square.")
-    margin: float = Field(0.1, ge=0, le=1, description="White margin around a cropped drawing, as a share of its side.")
+    crop: bool = Field(default=False, description="Crop to the drawing, so that it fills the square.")
+    margin: float = Field(
+        default=0.1, ge=0, le=1, description="White margin around a cropped drawing, as a share of its side."
+    )
     strokes: Literal["match", "redraw", "keep"] = Field(
-        "match",
+        default="match",
         description="Width of the strokes. match: redrawn as wide as the photo-to-sketch network draws samples of the "
         "model, so that only shapes differ. redraw: redrawn with stroke_width. keep: as drawn.",
     )
     stroke_width: float = Field(
-        0.02, gt=0, le=0.2, description="Width of the pen for redraw, as a share of the side of the sketch."
+        default=0.02, gt=0, le=0.2, description="Width of the pen for redraw, as a share of the side of the sketch."
     )
 
 

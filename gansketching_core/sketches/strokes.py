@@ -19,7 +19,8 @@ def redraw(ink: np.ndarray, width: float) -> np.ndarray:
     if not is_ink.any():
         return ink
     centre_lines = skeleton(is_ink)
-    redrawn = np.clip(width / 2 + 0.5 - ndimage.distance_transform_edt(~centre_lines), 0, 1)
+    distance = np.asarray(ndimage.distance_transform_edt(~centre_lines))
+    redrawn = np.clip(width / 2 + 0.5 - distance, 0, 1)
     radius = ndimage.distance_transform_edt(is_ink)
     is_filled = radius > 3 * np.median(radius[centre_lines]) + 1  # far thicker than the strokes
     if is_filled.any():
