@@ -45,9 +45,9 @@ def test_beside_photos_and_sketches(workplace, capsys):
     text = capsys.readouterr().out
     assert "Extractor: mean colours. 16 samples, 40 photos." in text and "right on 100% of the held-out photos" in text
     assert "nearer than the original's median" in text
-    found = json.loads((workplace / "out.json").read_text())
-    assert found["photos"]["frechet"] > 0 and sum(found["classes"]["counts"].values()) == 16
-    assert set(found["classes"]["counts"]) == {"plum", "lime"} and 0 <= found["sketches"]["nearer"] <= 1
+    results = json.loads((workplace / "out.json").read_text())
+    assert results["photos"]["frechet"] > 0 and sum(results["classes"]["counts"].values()) == 16
+    assert set(results["classes"]["counts"]) == {"plum", "lime"} and 0 <= results["sketches"]["nearer"] <= 1
 
 
 def test_some_photos_placed_as_in_the_training(workplace, capsys):

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from gansketching_core.networks.photosketch import PhotoSketch
 
 
-def lively(net, seed=0):
+def with_random_weights(net, seed=0):
     """Random weights and running statistics, as a trained network has."""
     torch.manual_seed(seed)
     for name, value in net.state_dict().items():
@@ -47,7 +47,7 @@ def reference(weights, x, blocks, batch_statistics=False):
 
 @pytest.mark.parametrize("batch_statistics", [False, True])
 def test_numbers_of_the_published_architecture(batch_statistics):
-    net = lively(PhotoSketch(width=4, blocks=2).double())
+    net = with_random_weights(PhotoSketch(width=4, blocks=2).double())
     net.batch_statistics = batch_statistics
     x = torch.rand(3, 3, 32, 40, dtype=torch.float64) * 2 - 1
     expected = reference(net.state_dict(), x, 2, batch_statistics)
@@ -74,7 +74,7 @@ def test_weights_from_before_batch_counters_load_strictly():
 @pytest.mark.parametrize("shape", [(1, 32, 32), (3, 64, 48), (2, 36, 100)])
 def test_shapes_and_range(shape):
     batch, height, width = shape
-    drawing = lively(PhotoSketch(width=4, blocks=1))(torch.rand(batch, 3, height, width) * 2 - 1)
+    drawing = with_random_weights(PhotoSketch(width=4, blocks=1))(torch.rand(batch, 3, height, width) * 2 - 1)
     assert drawing.shape == (batch, 1, height, width)
     assert drawing.abs().max() <= 1
 
@@ -86,7 +86,7 @@ def test_unsuitable_photos_are_refused(shape):
 
 
 def test_a_drawing_depends_on_its_own_photo_unless_asked_otherwise():
-    net = lively(PhotoSketch(width=4, blocks=1))
+    net = with_random_weights(PhotoSketch(width=4, blocks=1))
     photo, other = torch.rand(2, 3, 32, 32) * 2 - 1, torch.zeros(1, 3, 32, 32)
     before = {name: value.clone() for name, value in net.state_dict().items()}
     torch.testing.assert_close(net(photo)[:1], net(torch.cat([photo[:1], other]))[:1])
@@ -107,7 +107,7 @@ def test_training_mode_records_statistics():
 
 
 def test_gradients_agree_with_finite_differences():
-    sketcher = lively(PhotoSketch(width=2, blocks=1).double())
+    sketcher = with_random_weights(PhotoSketch(width=2, blocks=1).double())
     torch.manual_seed(1)
     photo = (torch.rand(1, 3, 32, 32, dtype=torch.float64) * 2 - 1).requires_grad_()
     direction, weight = torch.randn_like(photo), torch.randn(1, 1, 32, 32, dtype=torch.float64)

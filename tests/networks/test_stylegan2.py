@@ -25,13 +25,13 @@ TAPS = np.outer([1, 3, 3, 1], [1, 3, 3, 1]) / 64
 TINY = GanConfig(resolution=32, z_dim=5, w_dim=4, mapping_layers=2, channels=(4, 3, 3, 2))
 
 
-def random_(net: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
-    """The network in float64 with every parameter drawn anew, biases and noise strengths included."""
-    draw = torch.Generator().manual_seed(seed)
+def randomised(net: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
+    """The network in float64 with random values added to every parameter, biases and noise strengths included."""
+    rng = torch.Generator().manual_seed(seed)
     net.double()
     with torch.no_grad():
         for value in net.parameters():
-            value += 0.5 * torch.randn(value.shape, generator=draw, dtype=torch.float64)
+            value += 0.5 * torch.randn(value.shape, generator=rng, dtype=torch.float64)
     return net
 
 
@@ -82,16 +82,16 @@ def modulated(weight: np.ndarray, style: np.ndarray, *, demodulate: bool) -> np.
 
 
 def convolve(x: np.ndarray, weight: np.ndarray, *, up: bool = False) -> np.ndarray:
-    """[I,H,W] -> [O,H,W] with zeros around, or [O,2H,2W]: each pixel paints the kernel at twice its place."""
+    """[I,H,W] -> [O,H,W], zero padded, or [O,2H,2W]: each pixel adds the kernel at twice its position."""
     if not up:
         return np.array([sum(correlate2d(x[i], w[i], mode="same") for i in range(len(x))) for w in weight])
-    painted = np.zeros((len(weight), 2 * x.shape[1] + 1, 2 * x.shape[2] + 1))
+    output = np.zeros((len(weight), 2 * x.shape[1] + 1, 2 * x.shape[2] + 1))
     for o in range(len(weight)):
         for i in range(len(x)):
             for row in range(x.shape[1]):
                 for column in range(x.shape[2]):
-                    painted[o, 2 * row : 2 * row + 3, 2 * column : 2 * column + 3] += x[i, row, column] * weight[o, i]
-    return np.array([convolve2d(np.pad(plane, 1), 4 * TAPS, mode="valid") for plane in painted])
+                    output[o, 2 * row : 2 * row + 3, 2 * column : 2 * column + 3] += x[i, row, column] * weight[o, i]
+    return np.array([convolve2d(np.pad(plane, 1), 4 * TAPS, mode="valid") for plane in output])
 
 
 def styled(layer: StyledConv, x: np.ndarray, w: np.ndarray, noise: np.ndarray) -> np.ndarray:
@@ -136,7 +136,7 @@ def deviation(x: np.ndarray, group: int = 4) -> np.ndarray:
     return result
 
 
-def judge(net: Discriminator, images: np.ndarray, labels: tuple[int, ...] = ()) -> np.ndarray:
+def discriminate(net: Discriminator, images: np.ndarray, labels: tuple[int, ...] = ()) -> np.ndarray:
     """Logits [B] of images [B,3,R,R], of one class each where there are labels."""
 
     def convolution(layer, x, filtered=False):
@@ -185,7 +185,7 @@ def direction(net: Discriminator, label: int) -> np.ndarray:
 @pytest.mark.parametrize("clamp", [None, 0.7])
 @pytest.mark.parametrize("up", [False, True])
 def test_modulated_convolution_by_loops(up, clamp):
-    layer = random_(StyledConv(3, 2, 4, 8 if up else 4, up=up, clamp=clamp))
+    layer = randomised(StyledConv(3, 2, 4, 8 if up else 4, up=up, clamp=clamp))
     x, w, noise = normal(2, 3, 4, 4), normal(2, 4, seed=2), normal(2, 1, layer.size, layer.size, seed=3)
     expected = [styled(layer, *(t.numpy() for t in (x[b], w[b], noise[b, 0]))) for b in range(2)]
     np.testing.assert_allclose(layer(x, w, noise).detach().numpy(), expected, rtol=1e-9, atol=1e-12)
@@ -194,7 +194,7 @@ def test_modulated_convolution_by_loops(up, clamp):
 
 
 def test_to_rgb_by_loops():
-    layer = random_(ToRGB(3, 4, clamp=None))
+    layer = randomised(ToRGB(3, 4, clamp=None))
     x, w = normal(2, 3, 4, 4), normal(2, 4, seed=2)
     expected = [to_rgb(layer, x[b].numpy(), w[b].numpy()) for b in range(2)]
     np.testing.assert_allclose(layer(x, w).detach().numpy(), expected, rtol=1e-9)
@@ -224,7 +224,7 @@ def test_filters_differentiate_twice(arguments):
 
 
 def test_mapping_by_loops():
-    net = random_(Generator(TINY))
+    net = randomised(Generator(TINY))
     z = normal(3, 5)
     for sample, w in zip(z.numpy(), net.map(z).detach().numpy()):
         x = sample / math.sqrt((sample**2).mean() + 1e-8)
@@ -235,7 +235,7 @@ def test_mapping_by_loops():
 
 @pytest.mark.parametrize("clamp", [None, 0.8])
 def test_generator_by_loops(clamp):
-    net = random_(Generator(TINY.model_copy(update={"conv_clamp": clamp})))
+    net = randomised(Generator(TINY.model_copy(update={"conv_clamp": clamp})))
     ws = normal(1, 8, 4)
     expected = generate(net, ws[0].numpy())
     np.testing.assert_allclose(net.synthesize(ws, noise="const")[0].detach().numpy(), expected, rtol=1e-9, atol=1e-11)
@@ -243,15 +243,17 @@ def test_generator_by_loops(clamp):
 
 @pytest.mark.parametrize("changes", [{}, {"residual_discriminator": False}, {"conv_clamp": 0.8}, {"stddev_group": 2}])
 def test_discriminator_by_loops(changes):
-    net = random_(Discriminator(TINY.model_copy(update=changes)))
+    net = randomised(Discriminator(TINY.model_copy(update=changes)))
     images = normal(4, 3, 32, 32)
-    np.testing.assert_allclose(net(images).detach().numpy()[:, 0], judge(net, images.numpy()), rtol=1e-8, atol=1e-10)
+    np.testing.assert_allclose(
+        net(images).detach().numpy()[:, 0], discriminate(net, images.numpy()), rtol=1e-8, atol=1e-10
+    )
 
 
 @pytest.mark.parametrize("batch", [1, 2, 3, 4, 5, 6, 8])
 def test_batch_statistics_by_loops(batch):
-    """Also for batches that are no multiple of the group size, which the reference can't do."""
-    net = random_(Discriminator(TINY))
+    """Also for batches that are no multiple of the group size, which the reference does not support."""
+    net = randomised(Discriminator(TINY))
     seen = []
     net.final_conv.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].detach()))
     net(normal(batch, 3, 32, 32))
@@ -261,7 +263,7 @@ def test_batch_statistics_by_loops(batch):
 
 
 def test_discriminator_differentiates_twice():
-    net = random_(Discriminator(TINY))
+    net = randomised(Discriminator(TINY))
     images = normal(2, 3, 32, 32).requires_grad_()
     assert gradcheck(net, images, fast_mode=True)
     assert gradgradcheck(net, images, fast_mode=True)
@@ -269,7 +271,7 @@ def test_discriminator_differentiates_twice():
 
 def test_gradient_penalty_by_finite_differences():
     """R1 and its gradient with respect to weights: the double backward that training uses."""
-    net, images = random_(Discriminator(TINY)), normal(2, 3, 32, 32)
+    net, images = randomised(Discriminator(TINY)), normal(2, 3, 32, 32)
 
     def penalty(create_graph: bool = False) -> torch.Tensor:
         x = images.clone().requires_grad_()
@@ -278,19 +280,19 @@ def test_gradient_penalty_by_finite_differences():
 
     for weight in (net.from_rgb.weight, net.blocks[1].conv2.weight, net.blocks[0].skip, net.hidden.weight):
         (gradient,) = torch.autograd.grad(penalty(create_graph=True), weight)
-        place = tuple(s // 2 for s in weight.shape)
+        index = tuple(s // 2 for s in weight.shape)
         values = []
         for step in (1e-5, -1e-5):
             with torch.no_grad():
-                weight[place] += step
+                weight[index] += step
             values.append(penalty().item())
             with torch.no_grad():
-                weight[place] -= step
-        assert gradient[place].item() == pytest.approx((values[0] - values[1]) / 2e-5, rel=1e-5)
+                weight[index] -= step
+        assert gradient[index].item() == pytest.approx((values[0] - values[1]) / 2e-5, rel=1e-5)
 
 
 def test_only_the_mapping_network_learns_when_synthesis_is_frozen():
-    net = random_(Generator(TINY))
+    net = randomised(Generator(TINY))
     net.synthesis.requires_grad_(False)
     net.synthesize(net.map(normal(2, 5)), noise="const").square().sum().backward()
     assert all(p.grad is not None and p.grad.abs().max() > 0 for p in net.mapping.parameters())
@@ -298,7 +300,7 @@ def test_only_the_mapping_network_learns_when_synthesis_is_frozen():
 
 
 def test_w_shift_moves_w_and_nothing_else():
-    net, z = random_(Generator(TINY)), normal(3, 5)
+    net, z = randomised(Generator(TINY)), normal(3, 5)
     net.mapping.w_shift.data.zero_()
     before = net.map(z)
     shift = normal(4, seed=9)
@@ -310,7 +312,7 @@ def test_w_shift_moves_w_and_nothing_else():
 
 
 def test_noise_modes():
-    net = random_(Generator(TINY))
+    net = randomised(Generator(TINY))
     ws = normal(2, 8, 4)
     none, const = net.synthesize(ws, noise="none"), net.synthesize(ws, noise="const")
     assert torch.equal(const, net.synthesize(ws, noise="const")) and not torch.allclose(none, const)
@@ -349,20 +351,20 @@ def test_noise_mistakes():
 def test_shapes(resolution, styles):
     channels = (4,) * (styles // 2)
     config = GanConfig(resolution=resolution, z_dim=5, w_dim=4, mapping_layers=1, channels=channels)
-    net, judge_ = Generator(config), Discriminator(config)
+    net, discriminator = Generator(config), Discriminator(config)
     assert config.style_count == styles
     images = net.synthesize(net.map(torch.randn(2, 5)))
     assert images.shape == (2, 3, resolution, resolution)
     w = torch.randn(2, 4)
     plus = w[:, None].expand(-1, styles, -1)
     assert torch.equal(net.synthesize(w, noise="const"), net.synthesize(plus, noise="const"))
-    assert judge_(images).shape == (2, 1)
-    sizes = [tuple(x.shape[2:]) for x in judge_.features(images)]
+    assert discriminator(images).shape == (2, 1)
+    sizes = [tuple(x.shape[2:]) for x in discriminator.features(images)]
     assert sizes == [(resolution >> k, resolution >> k) for k in range(1, styles // 2)]
 
 
 def test_every_style_has_its_layers():
-    net = random_(Generator(TINY))
+    net = randomised(Generator(TINY))
     ws = normal(1, 8, 4)
     image = net.synthesize(ws, noise="const")
     for k in range(8):
@@ -401,17 +403,17 @@ def test_configuration_mistakes(fields, message):
 
 
 def test_shape_mistakes():
-    net, judge_ = Generator(TINY), Discriminator(TINY)
+    net, discriminator = Generator(TINY), Discriminator(TINY)
     with pytest.raises(ValueError, match=r"z has shape \(2, 4\), expected \[B, 5\]"):
         net.map(torch.zeros(2, 4))
     with pytest.raises(ValueError, match=r"w has shape \(2, 7, 4\), expected \[B, 4\] or \[B, 8, 4\]"):
         net.synthesize(torch.zeros(2, 7, 4))
     with pytest.raises(ValueError, match=r"images have shape \(2, 3, 64, 64\), expected \[B,3,32,32\]"):
-        judge_(torch.zeros(2, 3, 64, 64))
+        discriminator(torch.zeros(2, 3, 64, 64))
 
 
 def test_conditional_generator_by_loops():
-    net = random_(Generator(TINY.model_copy(update={"class_count": 3})))
+    net = randomised(Generator(TINY.model_copy(update={"class_count": 3})))
     z, labels = normal(4, 5), torch.tensor([0, 2, 1, 2])
     for sample, label, w in zip(z.numpy(), labels, net.map(z, labels).detach().numpy()):
         embedded = dense(net.mapping.embed, np.eye(3)[label])
@@ -425,10 +427,10 @@ def test_conditional_generator_by_loops():
 
 def test_conditional_discriminator_by_loops():
     net = Discriminator(TINY.model_copy(update={"class_count": 3, "cmap_dim": 6, "discriminator_mapping_layers": 2}))
-    net = random_(net)
+    net = randomised(net)
     net.mapping.w_shift.data.zero_()
     images, labels = normal(3, 3, 32, 32), (0, 2, 1)
-    expected = judge(net, images.numpy(), labels)
+    expected = discriminate(net, images.numpy(), labels)
     np.testing.assert_allclose(net(images, torch.tensor(labels)).detach().numpy()[:, 0], expected, rtol=1e-8)
 
 
@@ -444,7 +446,7 @@ def test_class_mistakes():
 
 def test_mean_w():
     net = small_model(SMALL).generator
-    draw = torch.randn(4096, 16, generator=torch.Generator().manual_seed(0))
-    torch.testing.assert_close(net.mean_w(), net.map(draw).mean(dim=0))
+    z = torch.randn(4096, 16, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(net.mean_w(), net.map(z).mean(dim=0))
     assert torch.equal(net.mean_w(), net.mean_w())
     assert small_model(SMALL.model_copy(update={"class_count": 5})).generator.mean_w().shape == (16,)
