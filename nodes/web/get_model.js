@@ -1,4 +1,4 @@
-// The button of Get Model: asks for the licence, starts or cancels the download, shows how far it is.
+// The button of Get Model: asks the user to accept the licence, starts or cancels the download, shows its progress.
 
 import { app } from '../../scripts/app.js'
 import { api } from '../../scripts/api.js'

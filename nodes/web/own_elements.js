@@ -1,14 +1,14 @@
-// ComfyUI's Vue renderers don't always show a node's own element, and what is drawn elsewhere would be lost. After an undo,
-// frontend 1.58 goes on showing the element of the node that was replaced; the first such renderer (frontend 1.27) shows
-// none that it doesn't know. So the elements of this pack are looked after here.
+// ComfyUI's Vue renderers do not always show the DOM element of a widget. After an undo, frontend 1.58 still shows the
+// element of the node that was replaced, so that what the user draws on it is lost; the first such renderer (frontend 1.27)
+// shows no element of an unknown kind. This module checks the elements of this pack at intervals and inserts them itself.
 
 import { app } from '../../scripts/app.js'
 
-const EVERY = 150 // milliseconds between two looks
-const PATIENCE = 4 // looks for a renderer to show the element by itself
+const EVERY = 150 // milliseconds between two checks
+const PATIENCE = 4 // checks before an element that the renderer does not show is inserted
 const WIDTH = 400 // pixels of the graph
 const widgets = new Map() // node -> its widget with an element
-const missed = new WeakMap() // element -> looks, one after the other, in which it was not shown
+const missed = new WeakMap() // element -> consecutive checks in which it was not shown
 
 app.registerExtension({
   name: 'gansketching.OwnElements',
@@ -17,7 +17,7 @@ app.registerExtension({
   }
 })
 
-/** See to it that `node` shows the element of `widget`, which has a class of its own kind. */
+/** Keep the element of `widget` visible in `node`. Its class gansketching-... identifies its kind. */
 export function showOwn(node, widget) {
   widgets.set(node, widget)
   whenRemoved(node, () => widgets.delete(node))
@@ -49,7 +49,7 @@ function place(node, element) {
   else if (body && missed.get(element) > PATIENCE) body.append(framed(element))
 }
 
-/** The element at its size; what is done to it does not move the node. */
+/** The element in a frame of its size, whose pointer events do not move the node. */
 function framed(element) {
   const frame = document.createElement('div')
   frame.className = 'gansketching-frame'

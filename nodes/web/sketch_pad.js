@@ -1,4 +1,4 @@
-// The widget of the Sketch Pad node. The editor itself, sketch_pad/editor.js, knows nothing of ComfyUI.
+// The widget of the Sketch Pad node. The editor itself, sketch_pad/editor.js, is independent of ComfyUI.
 
 import { app } from '../../scripts/app.js'
 import { showOwn } from './own_elements.js'
@@ -28,7 +28,7 @@ function makePad(node, inputName, inputData) {
   return { widget, minWidth: SMALLEST[0], minHeight: SMALLEST[1] }
 }
 
-/** Drawing ends outside the canvas that ComfyUI watches for changes. */
+/** ComfyUI watches only its own canvas for changes, so a finished line is reported to its undo history. */
 function rememberForUndo(widget) {
   widget?.callback?.(widget.value)
   const tracker = app.extensionManager?.workflow?.activeWorkflow?.changeTracker

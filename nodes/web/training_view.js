@@ -1,4 +1,4 @@
-// Puts the view of a training into Fine-tune Mapping nodes. The view itself, training_view/view.js, knows nothing of ComfyUI.
+// Puts the view of a training into Fine-tune Mapping nodes. The view itself, training_view/view.js, is independent of ComfyUI.
 
 import { app } from '../../scripts/app.js'
 import { api } from '../../scripts/api.js'
@@ -43,14 +43,14 @@ function show(message) {
   if (first) grow(node)
 }
 
-/** Room for the pictures, once there are any; never smaller than the user has made the node. */
+/** Enlarge the node for the pictures, once there are any; never make it smaller than the user has. */
 function grow(node) {
   const [width, height] = node.computeSize()
   node.setSize([Math.max(width, node.size[0]), Math.max(height, node.size[1])])
   node.setDirtyCanvas?.(true, true)
 }
 
-/** The node of an execution id: "12", or "3:12" for node 12 in the subgraph that node 3 stands for. */
+/** The node of an execution id: "12", or "3:12" for node 12 in the subgraph of node 3. */
 function find(id) {
   let graph = app.rootGraph ?? app.graph
   const path = String(id).split(':')

@@ -10,7 +10,7 @@ const WIDTHS = [2, 4, 6, 8, 12, 16, 20, 24, 32, 40, 48, 64, 80, 96, 128, 160, 20
 const SMALLEST_PRESSURE = 15 // percent of the width
 
 export class SketchEditor {
-  /** onChange(value) is called after everything the user changes, not after setValue. */
+  /** onChange(value) is called after every change by the user, not after setValue. */
   constructor(root, { value = '', onChange = () => {} } = {}) {
     addStyle()
     this.root = root
@@ -53,7 +53,7 @@ export class SketchEditor {
     this.show(message)
   }
 
-  /** Pictures to trace, one for each sheet (the last one serves the rest): URLs. Not part of the value. */
+  /** Pictures to trace, one for each sheet (further sheets use the last one): URLs. Not part of the value. */
   setReferences(urls) {
     this.references = urls
     this.show()
@@ -139,7 +139,7 @@ export class SketchEditor {
     this.show()
   }
 
-  /** Take the picture away, or ask for one. */
+  /** Remove the picture, or ask for one. */
   toggleReference() {
     if (!this.reference()) return this.file.click()
     this.ownReference = null
@@ -164,7 +164,7 @@ export class SketchEditor {
 
   // ---------------------------------------------------------------------------------------------------------- drawing
 
-  /** Where on the sheet the pointer is. The canvas's box counts what the page scales it by. */
+  /** The position of the pointer on the sheet. The bounding box of the canvas includes the page's scaling. */
   place(event) {
     const box = this.surface.getBoundingClientRect()
     const pressure = event.pointerType === 'pen' && event.pressure > 0 ? event.pressure * 100 : 100
@@ -249,7 +249,7 @@ export class SketchEditor {
     surface.addEventListener('pointerdown', (event) => this.startLine(event))
     surface.addEventListener('pointermove', (event) => this.continueLine(event))
     surface.addEventListener('pointerup', (event) => this.endLine(event))
-    surface.addEventListener('lostpointercapture', (event) => this.endLine(event)) // the page took the pad away
+    surface.addEventListener('lostpointercapture', (event) => this.endLine(event)) // the pad was removed from the page
     surface.addEventListener('pointercancel', (event) => this.dropLine(event))
     root.addEventListener('keydown', (event) => this.onKey(event))
     root.addEventListener('mousedown', (event) => {

@@ -1,5 +1,5 @@
-// The value of a Sketch Pad: reading, writing, simplifying and painting strokes. gansketching_core/sketchpad.py says
-// what the format means, and draws the same geometry.
+// The value of a Sketch Pad: reading, writing, simplifying and painting strokes. gansketching_core/sketches/pad.py
+// documents the format and paints the same geometry.
 //
 // A stroke here is { width, points: [{ x, y, f }, ...], eraser }: x and y in units (0 to 1023), f in percent of width.
 
@@ -57,14 +57,14 @@ export function isTooMuch(sheets) {
   return strokes.length > MAX_STROKES || points > MAX_POINTS
 }
 
-/** What is kept of a line as it was drawn: whole numbers, and no point that the line does without. */
+/** A drawn line as it is saved: whole numbers, and only the points that its shape needs. */
 export function finished({ width, points, eraser }) {
   const clamp = (value) => Math.min(Math.max(Math.round(value), 0), UNITS - 1)
   const kept = simplified(points, width).map(({ x, y, f }) => ({ x: clamp(x), y: clamp(y), f: Math.round(f) }))
   return { width, eraser, points: kept.filter((p, k) => k === 0 || p.x !== kept[k - 1].x || p.y !== kept[k - 1].y) }
 }
 
-/** Ramer-Douglas-Peucker on (x, y, half the width), so that swellings stay as well as corners. */
+/** Ramer-Douglas-Peucker on (x, y, half the width), so that changes of width are kept as well as corners. */
 function simplified(points, width) {
   const place = ({ x, y, f }) => [x, y, (width * f) / 200]
   const keep = new Set([0, points.length - 1])
@@ -120,7 +120,7 @@ export function paintStroke(context, { width, points, eraser }, first) {
   context.restore()
 }
 
-/** The band runs round in the same sense as the discs: overlaps add up and stay filled. */
+/** The band has the same orientation as the discs, so that overlaps stay filled. */
 function addBand(context, [x0, y0, r0], [x1, y1, r1]) {
   const length = Math.hypot(x1 - x0, y1 - y0)
   if (!length) return

@@ -1,4 +1,4 @@
-// How the Sketch Pad looks: ComfyUI's colours where it is inside ComfyUI, dark ones elsewhere.
+// The style of the Sketch Pad: ComfyUI's colours inside ComfyUI, dark ones elsewhere.
 
 const CSS = `
 .gansketching-pad { display: flex; flex-direction: column; gap: 6px; box-sizing: border-box; width: 100%; height: 100%;

@@ -1,5 +1,5 @@
-// What a Fine-tune Mapping node shows of its training: pictures, curves, time left, and Stop and keep.
-// Knows nothing of ComfyUI: `update` takes the messages of nodes/live.py.
+// What a Fine-tune Mapping node shows of its training: pictures, loss curves, remaining time, and Stop and keep.
+// Independent of ComfyUI: `update` takes the messages that nodes/training_view.py sends.
 
 const COLOURS = ['#4c9be8', '#e8684a', '#5ac17f', '#a97fdb', '#e0a63c', '#45c4cf']
 const TEXTS = {
@@ -26,7 +26,7 @@ const STYLE = `
 .gansketching-view [hidden] { display: none; }
 `
 
-/** "40 s", "3 min", "2 h 5 min": how long something takes, for people. */
+/** A duration as a text: "40 s", "3 min", "2 h 5 min". */
 export function inWords(seconds) {
   const minutes = Math.round(seconds / 60)
   if (seconds < 90) return `${Math.max(1, Math.round(seconds))} s`
@@ -35,7 +35,7 @@ export function inWords(seconds) {
 }
 
 export class TrainingView {
-  /** onStop(token): called when the user presses Stop and keep; may return a promise that tells whether it worked. */
+  /** onStop(token): called when the user presses Stop and keep; may return a promise of whether it worked. */
   constructor(element, { onStop }) {
     this.element = element
     this.onStop = onStop
