@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,7 +26,7 @@ class Weights:
     """tensors: by this package's names; fields: of GanConfig; w_mean [w_dim], if the file has it."""
 
     tensors: dict[str, Tensor]
-    fields: dict[str, object] = field(default_factory=dict)
+    fields: dict[str, Any] = field(default_factory=dict)
     w_mean: Tensor | None = None
 
 
@@ -80,7 +81,7 @@ def _largest(pattern: str, names: Iterable[str]) -> int:
     return max((int(match[1]) for match in matches if match), default=-1)
 
 
-def _generator_fields(tensors: Mapping[str, Tensor]) -> dict[str, object]:
+def _generator_fields(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
     """The fields of GanConfig that the shapes of a generator determine. tensors: under this package's names."""
     blocks = _largest(r"synthesis\.to_rgb\.(\d+)\.", tensors) + 1
     channels = tuple(_shape(tensors, f"synthesis.layers.{2 * k}.weight", 4)[0] for k in range(blocks))
@@ -101,7 +102,7 @@ def _generator_fields(tensors: Mapping[str, Tensor]) -> dict[str, object]:
     }
 
 
-def _discriminator_fields(tensors: Mapping[str, Tensor]) -> dict[str, object]:
+def _discriminator_fields(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
     """The fields of GanConfig that the shapes of a discriminator determine. tensors: under this package's names."""
     blocks = _largest(r"blocks\.(\d+)\.", tensors) + 1
     channels = [_shape(tensors, f"blocks.{k}.conv2.weight", 4)[0] for k in reversed(range(blocks))]
@@ -314,7 +315,7 @@ def nvidia_discriminator(network: Record) -> Weights:
     return _nvidia_discriminator(state, architecture == "resnet", fields)
 
 
-def _nvidia_discriminator(state: Mapping[str, Tensor], residual: bool, fields: Mapping[str, object]) -> Weights:
+def _nvidia_discriminator(state: Mapping[str, Tensor], residual: bool, fields: Mapping[str, Any]) -> Weights:
     _check_filter(state, ".resample_filter", 1)
     resolution = _largest(r"b(\d+)\.", state)
     tensors = _rename(state, _nvidia_discriminator_rules(_block(resolution)))
@@ -353,7 +354,7 @@ _TENSORFLOW_SETTINGS = {  # settings that change generator and discriminator ali
 }
 
 
-def _tensorflow(network: Record) -> tuple[dict[str, Tensor], dict[str, object]]:
+def _tensorflow(network: Record) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """State under NVIDIA's PyTorch names, and static_kwargs, of a network of config-e or config-f."""
     if network.state.get("version", 0) < 4:
         raise ValueError("this is a StyleGAN (version 1) network or older; choose a StyleGAN2 model, config-e or -f")

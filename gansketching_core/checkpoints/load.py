@@ -104,10 +104,8 @@ def _native_model(tensors: dict[str, Tensor], metadata: dict[str, str], name: st
     if len(generator) + len(discriminator) + ("w_mean" in tensors) != len(tensors):
         raise ValueError("it holds tensors that belong to no network; the file is damaged or of another kind")
     networks = Networks(
-        Weights(generator),
+        Weights(generator, json.loads(metadata.get("config", "{}")), tensors.get("w_mean")),
         Weights(discriminator) if discriminator else None,
-        json.loads(metadata.get("config", "{}")),
-        tensors.get("w_mean"),
         user_metadata(metadata),
     )
     model = _assemble(networks, metadata.get("name", name))
@@ -123,13 +121,14 @@ def _name(path: Path) -> str:
 
 
 def _assemble(networks: Networks, name: str) -> GanModel:
-    config = GanConfig.model_validate(networks.fields)
+    fields = networks.generator.fields | (networks.discriminator.fields if networks.discriminator else {})
+    config = GanConfig.model_validate(fields)
     generator = _fill(lambda: Generator(config), networks.generator.tensors, "the generator")
     discriminator = None
     if networks.discriminator is not None:
         what = f"the discriminator {networks.metadata.get('discriminator', '')}".strip()  # it may have its own file
         discriminator = _fill(lambda: Discriminator(config), networks.discriminator.tensors, what)
-    w_mean = _w_mean(networks.w_mean, generator)
+    w_mean = _w_mean(networks.generator.w_mean, generator)
     model = GanModel(generator, discriminator, config, w_mean, name, metadata=networks.metadata)
     model.base_hash = weights_hash(model)
     return model

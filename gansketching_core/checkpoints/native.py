@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal, cast, get_args
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -156,7 +156,7 @@ def native_kind(metadata: Mapping[str, str]) -> Kind:
         raise ValueError(f'the file has format version "{version}"; this software reads "{FORMAT_VERSION}", update it')
     if kind not in get_args(Kind):
         raise ValueError(f'the file holds "{kind}", which this software does not know; update it')
-    return kind
+    return cast(Kind, kind)
 
 
 def check_kind(metadata: Mapping[str, str], wanted: Kind) -> None:

@@ -18,7 +18,7 @@ import tarfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 import torch
@@ -86,7 +86,7 @@ def _damaged(error: Exception) -> ValueError:
 # ---------------------------------------------------------------------------------------------------- PyTorch's files
 
 
-def load_torch(path: Path) -> object:
+def load_torch(path: Path) -> Any:
     """The content of a PyTorch file: dicts, lists, numbers, argparse.Namespace, and tensors on the CPU."""
     _check_zip(path)
     with path.open("rb") as file:
@@ -111,7 +111,7 @@ def _check_zip(path: Path) -> None:
         raise ValueError("the file's members are compressed, which PyTorch never does; it was refused")
 
 
-def _torch_load(file: BinaryIO) -> object:
+def _torch_load(file: BinaryIO) -> Any:
     """torch.load with weights_only. Tar archives, PyTorch's first format, are refused: they have escaped that check."""
     if _is_tar(file):
         raise ValueError("this is a tar archive, which PyTorch wrote until 2017; save the model with a newer PyTorch")
@@ -257,7 +257,9 @@ class _Array(_Inert):
         self.value = _array(data, dtype, shape, "F" if is_fortran else "C").value
 
 
-def _array(data: bytes, dtype: _NumpyType, shape: tuple[int, ...], order: str = "C", *_: object) -> _Array:
+def _array(
+    data: bytes, dtype: _NumpyType, shape: tuple[int, ...], order: Literal["C", "F"] = "C", *_: object
+) -> _Array:
     """An array over `data`, without memory of its own. Stands for numpy.core.numeric._frombuffer."""
     array = _Array()
     array.value = np.frombuffer(data, dtype.value).reshape(shape, order=order)
@@ -323,7 +325,7 @@ class _Unpickler(pickle.Unpickler):
         return _Storage(storage._untyped_storage, storage.dtype)
 
 
-def load_nvidia(path: Path) -> object:
+def load_nvidia(path: Path) -> Any:
     """The content of one of NVIDIA's pickles: builtin values, and a Record for each network."""
     try:
         with path.open("rb") as file:
@@ -338,6 +340,6 @@ def load_nvidia(path: Path) -> object:
 def _check_memo(file: BinaryIO) -> None:
     """Refuse memo indices beyond the number of bytes before them: the unpickler's memo grows to the largest index."""
     for instruction, argument, position in pickletools.genops(file):
-        if instruction.name in ("PUT", "LONG_BINPUT") and argument > position:
+        if instruction.name in ("PUT", "LONG_BINPUT") and (argument or 0) > (position or 0):
             raise pickle.UnpicklingError(f"memo index {argument} at byte {position}")
     file.seek(0)

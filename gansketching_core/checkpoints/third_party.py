@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -26,16 +27,11 @@ from .safe_pickle import Record, TensorFlowNetwork, container, load_nvidia, load
 
 @dataclass
 class Networks:
-    """The networks in a file.
-
-    fields: of GanConfig; w_mean [w_dim], if the file has it; metadata: where the file comes from and what was left out.
-    """
+    """The networks in a file. metadata: where the file comes from, and what was left out."""
 
     generator: Weights
     discriminator: Weights | None
-    fields: dict[str, object]
-    w_mean: Tensor | None = None
-    metadata: dict[str, str] = field(default_factory=dict)
+    metadata: dict[str, str]
 
 
 def read_networks(path: Path, tensors: Mapping[str, Tensor] | None = None) -> Networks:
@@ -60,7 +56,7 @@ def read_photosketch(path: Path, tensors: Mapping[str, Tensor] | None = None) ->
     return dict(_state_dict(content, "photosketch", path.stat().st_size))
 
 
-def content_kind(content: object) -> str:
+def content_kind(content: Any) -> str:
     """What a PyTorch file holds: "model" for several state dicts, else as state_dict_kind says."""
     if not isinstance(content, dict) or not content:
         return f"a {type(content).__name__} on its own"
@@ -69,7 +65,7 @@ def content_kind(content: object) -> str:
     return state_dict_kind(str(name) for name in content)
 
 
-def _state_dict(content: object, kind: str, limit: int) -> Mapping[str, Tensor]:
+def _state_dict(content: Any, kind: str, limit: int) -> Mapping[str, Tensor]:
     """`content`, if it is the state dict of the given kind of network; limit: bytes of the file."""
     actual = content_kind(content)
     if actual != kind:
@@ -88,15 +84,15 @@ def _checked(tensors: Mapping[str, Tensor | np.ndarray], limit: int) -> Mapping[
     return tensors
 
 
-def _from_state_dict(content: object, path: Path, limit: int) -> Networks:
+def _from_state_dict(content: Any, path: Path, limit: int) -> Networks:
     """GANSketching's netG.pth, with the discriminator in the file that belongs to it."""
     generator = rosinality_generator(_state_dict(content, "generator", limit))
     metadata = {"source": "state dict of GANSketching or rosinality"}
     beside = next((candidate for candidate in _discriminator_paths(path) if candidate.is_file()), None)
     if beside is None:
-        return _join(generator, None, None, metadata)
+        return _join(generator, None, metadata)
     metadata["discriminator"] = beside.name
-    return _join(generator, lambda: _read_discriminator(beside), None, metadata)
+    return _join(generator, lambda: _read_discriminator(beside), metadata)
 
 
 def _discriminator_paths(path: Path) -> list[Path]:
@@ -124,18 +120,18 @@ def _from_training(content: Mapping[str, object], limit: int) -> Networks:
     arguments = content.get("args")
     if isinstance(arguments, argparse.Namespace) and hasattr(arguments, "lr_mlp"):
         generator.fields["mapping_lr_mul"] = arguments.lr_mlp
-    w_mean = content.get("latent_avg")
+    if isinstance(content.get("latent_avg"), Tensor):
+        generator.w_mean = content["latent_avg"]
+    metadata = {"source": "rosinality's StyleGAN2"}
+    discriminator = content.get("d")
+    if not discriminator:
+        return _join(generator, None, metadata)
     return _join(
-        generator,
-        (lambda: rosinality_discriminator(_state_dict(content["d"], "discriminator", limit)))
-        if content.get("d")
-        else None,
-        w_mean if isinstance(w_mean, Tensor) else None,
-        {"source": "rosinality's StyleGAN2"},
+        generator, lambda: rosinality_discriminator(_state_dict(discriminator, "discriminator", limit)), metadata
     )
 
 
-def _from_nvidia(content: object, limit: int) -> Networks:
+def _from_nvidia(content: Any, limit: int) -> Networks:
     """The pickles of stylegan2 (TensorFlow), stylegan2-ada-pytorch and stylegan3."""
     if isinstance(content, tuple) and len(content) == 3 and all(isinstance(n, TensorFlowNetwork) for n in content):
         for network in content:
@@ -143,7 +139,7 @@ def _from_nvidia(content: object, limit: int) -> Networks:
         _, discriminator, average = content
         generator = tensorflow_generator(average)
         metadata = {"source": "NVIDIA's StyleGAN2 for TensorFlow"}
-        return _join(generator, lambda: tensorflow_discriminator(discriminator), generator.w_mean, metadata)
+        return _join(generator, lambda: tensorflow_discriminator(discriminator), metadata)
     networks = {"G_ema": content} if isinstance(content, Record) else content
     if not isinstance(networks, dict) or not isinstance(networks.get("G_ema"), Record):
         raise WrongKindError("a pickle of something other than NVIDIA's networks", "model")
@@ -152,31 +148,21 @@ def _from_nvidia(content: object, limit: int) -> Networks:
     metadata = {"source": "NVIDIA's StyleGAN2 for PyTorch"}
     discriminator = networks.get("D")
     if not isinstance(discriminator, Record):
-        return _join(generator, None, generator.w_mean, metadata)
+        return _join(generator, None, metadata)
     _checked(discriminator.tensors(), limit)
-    return _join(generator, lambda: nvidia_discriminator(discriminator), generator.w_mean, metadata)
+    return _join(generator, lambda: nvidia_discriminator(discriminator), metadata)
 
 
-def _join(
-    generator: Weights,
-    read_discriminator: Callable[[], Weights] | None,
-    w_mean: Tensor | None,
-    metadata: dict[str, str],
-) -> Networks:
-    """Generator and discriminator with one GanConfig. A discriminator that does not fit it is left out, with a note."""
-    discriminator, fields = None, generator.fields
-    if read_discriminator is not None:
-        try:
-            discriminator = read_discriminator()
-            _compare_fields(generator.fields, discriminator.fields)
-            fields = generator.fields | discriminator.fields
-        except UnsupportedError as error:
-            discriminator = None
-            metadata["discriminator"] = f"left out: {error}"
-    return Networks(generator, discriminator, fields, w_mean, metadata)
-
-
-def _compare_fields(generator: Mapping[str, object], discriminator: Mapping[str, object]) -> None:
-    for name in sorted(generator.keys() & discriminator.keys()):
-        if generator[name] != discriminator[name]:
-            raise UnsupportedError(f"its {name} is {discriminator[name]}, the generator's {generator[name]}")
+def _join(generator: Weights, read_discriminator: Callable[[], Weights] | None, metadata: dict[str, str]) -> Networks:
+    """Both networks. A discriminator that does not fit the generator is left out, with a note in the metadata."""
+    if read_discriminator is None:
+        return Networks(generator, None, metadata)
+    try:
+        discriminator = read_discriminator()
+        for name in sorted(generator.fields.keys() & discriminator.fields.keys()):
+            value, expected = discriminator.fields[name], generator.fields[name]
+            if value != expected:
+                raise UnsupportedError(f"its {name} is {value}, the generator's {expected}")
+    except UnsupportedError as error:
+        return Networks(generator, None, {**metadata, "discriminator": f"left out: {error}"})
+    return Networks(generator, discriminator, metadata)

@@ -8,6 +8,8 @@ import http.client
 import json
 import shutil
 import time
+import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
