@@ -52,23 +52,13 @@ def evaluate(parser: ArgumentParser, argv: list[str]) -> None:
     parser.add_argument("--sketcher", default="sketcher", metavar="NAME", help=SKETCHER_HELP)
     parser.add_argument("--extractor", choices=list(EXTRACTORS), default=OFFLINE, help=f"(default: {OFFLINE})")
     parser.add_argument("--label", type=int, metavar="N", help="class, for class-conditional models")
-    parser.add_argument(
-        "--count",
-        type=int,
-        default=SUPPRESS,
-        metavar="N",
-        help=f"samples (default: {SAMPLES}; for sketches the number that finetune uses)",
-    )
+    count_help = f"samples (default: {SAMPLES}; for sketches the number that finetune uses)"
+    parser.add_argument("--count", type=int, default=SUPPRESS, metavar="N", help=count_help)
     parser.add_argument(
         "--path-length", type=int, default=0, metavar="N", help="pairs for the path length (default: 0)"
     )
-    parser.add_argument(
-        "--seed",
-        type=int,
-        default=SUPPRESS,
-        metavar="N",
-        help="seed of the samples (default: 0; for sketches the one that finetune uses)",
-    )
+    seed_help = "seed of the samples (default: 0; for sketches the one that finetune uses)"
+    parser.add_argument("--seed", type=int, default=SUPPRESS, metavar="N", help=seed_help)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers to a file as well")
     add_device(parser)
     add_flags(parser, SketchConfig, "preparation of the sketches")

@@ -9,11 +9,11 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-from ..latents.sampling import SampleConfig, render, sample_z
+from ..latents.sampling import render, sample_z
 from ..latents.spaces import to_w
 from ..networks.feature_networks import extract
 from ..networks.stylegan2 import GanModel
-from .metrics import FeatureStatistics, frechet_distance, kernel_distance, path_length, precision_recall
+from .metrics import frechet_distance, kernel_distance, path_length, precision_recall
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,6 @@ def evaluate_model(
     count: int = 1000,
     seed: int = 0,
     label: int | None = None,
-    config: SampleConfig | None = None,
     path_length_pairs: int = 0,
     batch: int = 16,
     on_batch: Callable[[int, int], None] | None = None,
@@ -75,7 +74,6 @@ def evaluate_model(
         count: number of samples.
         seed: of the samples.
         label: the class, for class-conditional models; None: all classes in turn.
-        config: truncation and noise of the samples; no truncation by default.
         path_length_pairs: steps of the path length; 0 leaves it out.
         batch: images at a time.
         on_batch: called with (done, total) images, of samples, photos and pairs together; may raise to stop.
@@ -92,8 +90,7 @@ def evaluate_model(
 
     def samples() -> Iterator[Tensor]:
         for first in range(0, count, batch):
-            part = latents[first : first + batch]
-            yield render(model, part, config or SampleConfig(), seed=seed + first, batch=batch)
+            yield render(model, latents[first : first + batch], batch=batch)
 
     fake = extract(extractor, samples(), on_batch=report)
     real = extract(extractor, photos, batch=batch, on_batch=lambda done: report(count + done))
@@ -114,7 +111,7 @@ def evaluate_model(
         is_fid=getattr(extractor, "is_fid", False),
         samples=count,
         photos=len(photos),
-        frechet=frechet_distance(FeatureStatistics.of(real), FeatureStatistics.of(fake)),
+        frechet=frechet_distance(real, fake),
         kid=kid,
         kid_deviation=kid_deviation,
         precision=precision,

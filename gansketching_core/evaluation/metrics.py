@@ -21,104 +21,52 @@ def psnr(images: Tensor, targets: Tensor, mask: Tensor | None = None) -> Tensor:
     return 10 * torch.log10(4 / mean.clamp(min=1e-10))
 
 
-class FeatureStatistics:
-    """Count, mean and covariance of features, gathered batch by batch in float64."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self._mean = torch.zeros(0, dtype=torch.float64)
-        self._scatter = torch.zeros(0, 0, dtype=torch.float64)  # sum of (x - mean) (x - mean)^T
-
-    @classmethod
-    def of(cls, features: Tensor) -> FeatureStatistics:
-        """Of one batch of features [N,D]."""
-        statistics = cls()
-        statistics.add(features)
-        return statistics
-
-    def add(self, features: Tensor) -> None:
-        """Add features [N,D]; N may be 0. The merging formula is that of Chan, Golub and LeVeque (1979)."""
-        if features.ndim != 2:
-            raise ValueError(f"features have shape {tuple(features.shape)}, expected [N,D]")
-        x = features.detach().cpu().double()
-        if not torch.isfinite(x).all():
-            raise ValueError("features are not finite; check the images they come from")
-        if not len(x):
-            return
-        mean = x.mean(dim=0)
-        scatter = (x - mean).T @ (x - mean)
-        if not self.count:
-            self.count, self._mean, self._scatter = len(x), mean, scatter
-            return
-        if x.shape[1] != len(self._mean):
-            raise ValueError(f"features have length {x.shape[1]}, those before had {len(self._mean)}")
-        total = self.count + len(x)
-        difference = mean - self._mean
-        self._scatter += scatter + torch.outer(difference, difference) * (self.count * len(x) / total)
-        self._mean = self._mean + difference * (len(x) / total)
-        self.count = total
-
-    @property
-    def mean(self) -> Tensor:
-        """[D]"""
-        return self._mean
-
-    @property
-    def covariance(self) -> Tensor:
-        """Unbiased, [D,D]."""
-        if self.count < 2:
-            raise ValueError(f"a covariance needs at least 2 features, there are {self.count}")
-        return self._scatter / (self.count - 1)
+def _checked(name: str, features: Tensor, least: int) -> Tensor:
+    """Features [N,D] in float64 on the CPU, if there are at least `least` and all are finite."""
+    if features.ndim != 2:
+        raise ValueError(f"{name} features have shape {tuple(features.shape)}, expected [N,D]")
+    if len(features) < least:
+        raise ValueError(f"there are {len(features)} {name} features; use at least {least}")
+    if not torch.isfinite(features).all():
+        raise ValueError(f"{name} features are not finite; check the images they come from")
+    return features.detach().cpu().double()
 
 
-def frechet_distance(a: FeatureStatistics, b: FeatureStatistics) -> float:
-    """Frechet distance of two Gaussians with these means and covariances (Heusel et al., 2017, eq. 6):
+def frechet_distance(real: Tensor, fake: Tensor) -> float:
+    """Frechet distance of Gaussians with the means and covariances of features [N,D] and [M,D].
 
-        |mean_a - mean_b|^2 + tr(A) + tr(B) - 2 tr((A B)^(1/2))
+        |mean_a - mean_b|^2 + tr(A) + tr(B) - 2 tr((A B)^(1/2))        (Heusel et al., 2017, eq. 6)
 
     With Inception's features of 50,000 images this is FID; with others, name the extractor. It is larger for fewer
     samples.
     """
-    left = _square_root(a.covariance)
-    root = torch.linalg.eigvalsh(left @ b.covariance @ left).clamp(min=0).sqrt().sum()
-    distance = (a.mean - b.mean).square().sum() + a.covariance.trace() + b.covariance.trace() - 2 * root
+    real, fake = _checked("real", real, 2), _checked("fake", fake, 2)
+    a, b = (torch.cov(x.T).reshape(x.shape[1], -1) for x in (real, fake))  # [D,D]; torch.cov of D = 1 is a number
+    values, vectors = torch.linalg.eigh(a)
+    root = (vectors * values.clamp(min=0).sqrt()) @ vectors.T  # of A, which may be rank-deficient
+    trace = torch.linalg.eigvalsh(root @ b @ root).clamp(min=0).sqrt().sum()
+    distance = (real.mean(dim=0) - fake.mean(dim=0)).square().sum() + a.trace() + b.trace() - 2 * trace
     return max(float(distance), 0.0)
 
 
-def _square_root(matrix: Tensor) -> Tensor:
-    """Square root of a symmetric positive semi-definite matrix, which may be rank-deficient."""
-    values, vectors = torch.linalg.eigh(matrix)
-    return (vectors * values.clamp(min=0).sqrt()) @ vectors.T
-
-
 def kernel_distance(
-    a: Tensor, b: Tensor, *, subsets: int = 100, subset_size: int = 1000, seed: int = 0
+    real: Tensor, fake: Tensor, *, subsets: int = 100, subset_size: int = 1000, seed: int = 0
 ) -> tuple[float, float]:
     """KID (Binkowski et al., 2018) times 1000, of features [N,D] and [M,D]: mean and deviation over random subsets.
 
     The unbiased squared MMD with the kernel (x.y / D + 1)^3; about 0 for equal distributions, and may be below.
     """
-    a, b = a.detach().cpu().double(), b.detach().cpu().double()
-    size = min(subset_size, len(a), len(b))
-    if size < 2:
-        raise ValueError(f"a kernel distance needs at least 2 features on each side, not {len(a)} and {len(b)}")
+    real, fake = _checked("real", real, 2), _checked("fake", fake, 2)
+    size = min(subset_size, len(real), len(fake))
     rng = torch.Generator().manual_seed(seed)
     values = []
     for _ in range(subsets):
-        x = a[torch.randperm(len(a), generator=rng)[:size]]
-        y = b[torch.randperm(len(b), generator=rng)[:size]]
-        within = _mean_of_pairs(_kernel(x, x)) + _mean_of_pairs(_kernel(y, y))
-        values.append(1000 * float(within - 2 * _kernel(x, y).mean()))
+        x = real[torch.randperm(len(real), generator=rng)[:size]]
+        y = fake[torch.randperm(len(fake), generator=rng)[:size]]
+        xx, yy, xy = ((p @ q.T / p.shape[1] + 1) ** 3 for p, q in ((x, x), (y, y), (x, y)))
+        within = (xx.sum() - xx.trace() + yy.sum() - yy.trace()) / (size * (size - 1))
+        values.append(1000 * float(within - 2 * xy.mean()))
     return float(np.mean(values)), float(np.std(values))
-
-
-def _kernel(x: Tensor, y: Tensor) -> Tensor:
-    return (x @ y.T / x.shape[1] + 1) ** 3
-
-
-def _mean_of_pairs(matrix: Tensor) -> Tensor:
-    """Mean of a square matrix without its diagonal."""
-    return (matrix.sum() - matrix.trace()) / (len(matrix) * (len(matrix) - 1))
 
 
 def precision_recall(real: Tensor, fake: Tensor, *, k: int = 3) -> tuple[float, float]:
@@ -127,10 +75,7 @@ def precision_recall(real: Tensor, fake: Tensor, *, k: int = 3) -> tuple[float, 
     Each real feature has a ball around it that reaches to its k-th nearest neighbour among the real features. Precision
     is the share of fake features in any of these balls; recall is the same with the roles swapped.
     """
-    real, fake = real.detach().cpu().double(), fake.detach().cpu().double()
-    for name, x in (("real", real), ("fake", fake)):
-        if len(x) <= k:
-            raise ValueError(f"precision and recall with k={k} need more than {k} {name} features, there are {len(x)}")
+    real, fake = _checked("real", real, k + 1), _checked("fake", fake, k + 1)
     return _covered(fake, real, k), _covered(real, fake, k)
 
 

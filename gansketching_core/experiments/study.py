@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from ..checkpoints.hashes import tensors_hash, weights_hash
 from ..datasets import ImageSet, hold_out, image_names, kind_of, load_images
-from ..evaluation.metrics import FeatureStatistics, frechet_distance, kernel_distance, precision_recall
+from ..evaluation.metrics import frechet_distance, kernel_distance, precision_recall
 from ..files import atomic_write
 from ..images import grid, save_png
 from ..latents.mean_shift import shift_towards
@@ -121,7 +121,7 @@ class Study:
         return result if result.get("fingerprint") == self.fingerprint(cell) else None
 
     def measure(self, cell: Cell) -> dict:
-        """The numbers of a cell, measured or kept, with the extractor and the method's title."""
+        """The numbers of a cell, measured or kept, and the extractor."""
         kept = self.kept(cell)
         if kept:
             return kept
@@ -137,10 +137,9 @@ class Study:
         )
         result = {
             "fingerprint": self.fingerprint(cell),
-            "title": METHODS[cell.method].title,
             "extractor": getattr(self.extractor, "name", type(self.extractor).__name__),
             "samples": self.samples,
-            "frechet": frechet_distance(FeatureStatistics.of(real), FeatureStatistics.of(features)),
+            "frechet": frechet_distance(real, features),
             "kid": kid,
             "precision": precision,
             "recall": recall,
@@ -217,10 +216,7 @@ class Study:
         if not chosen:
             known = sorted({kind_of(name) for name in names})
             raise ValueError(f'there are no photos of "{target}" in {self.photos}; there are {", ".join(known)}')
-        return self._read(chosen)
-
-    def _read(self, names: Sequence[str]) -> Tensor:
-        return ImageSet(self.photos, 2 * self.model.config.resolution, names=names).data
+        return ImageSet(self.photos, 2 * self.model.config.resolution, names=chosen).data
 
     def _placed(self, pictures: Tensor, rng: torch.Generator) -> Tensor:
         """uint8 [N,3,2R,2R] -> [N,3,R,R] in -1..1."""
@@ -279,7 +275,8 @@ class Study:
         def make() -> Tensor:
             rng = stream(0, "study regularisation")
             chosen = torch.randperm(len(self._training_names), generator=rng)[:REGULARISING]
-            pictures = self._read([self._training_names[i] for i in chosen])
+            names = [self._training_names[i] for i in chosen]
+            pictures = ImageSet(self.photos, 2 * self.model.config.resolution, names=names).data
             return (self._placed(pictures, rng).clamp(-1, 1) + 1) / 2
 
         photos = self._once(("regularising",), make)

@@ -249,13 +249,7 @@ class StyledConv(nn.Module):
 class ToRGB(nn.Module):
     """Modulated 1x1 convolution to colours, without demodulation or activation."""
 
-    def __init__(
-        self,
-        fan_in: int,  # input channels
-        w_dim: int,  # length of w
-        *,
-        clamp: float | None,  # bound on the colours
-    ):
+    def __init__(self, fan_in: int, w_dim: int, *, clamp: float | None):
         super().__init__()
         self.affine = EqualLinear(w_dim, fan_in, bias=1.0)
         self.weight = nn.Parameter(_normal(3, fan_in, 1, 1))
@@ -368,16 +362,9 @@ class Generator(nn.Module):
 
 
 class _Block(nn.Module):
-    """Discriminator block: convolution, filtered and strided convolution; with skip branch: (out + skip) / sqrt(2)."""
+    """Discriminator block: convolution, filtered and strided convolution; if residual: (out + skip) / sqrt(2)."""
 
-    def __init__(
-        self,
-        fan_in: int,  # input channels
-        fan_out: int,  # output channels
-        *,
-        residual: bool,  # with skip branch
-        clamp: float | None,  # bound on the activations
-    ):
+    def __init__(self, fan_in: int, fan_out: int, *, residual: bool, clamp: float | None):
         super().__init__()
         self.conv1 = EqualConv(fan_in, fan_in, 3, clamp=clamp)
         self.conv2 = EqualConv(fan_in, fan_out, 3, stride=2, clamp=clamp)

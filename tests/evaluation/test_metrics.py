@@ -10,7 +10,6 @@ import torch
 from scipy.linalg import sqrtm
 
 from gansketching_core.evaluation.metrics import (
-    FeatureStatistics,
     frechet_distance,
     kernel_distance,
     path_length,
@@ -41,20 +40,10 @@ def normal(count: int, mean: torch.Tensor, factor: torch.Tensor, seed: int) -> t
     return torch.randn(count, len(mean), generator=rng, dtype=torch.float64) @ factor.T + mean
 
 
-def test_statistics_gathered_in_parts_equal_numpys():
-    x = normal(103, torch.tensor([1e4, 0.0, -3.0]), torch.tensor([[1.0, 0, 0], [2, 0.1, 0], [0, 1, 3]]).double(), 0)
-    statistics = FeatureStatistics()
-    for part in (x[:1], x[1:50], x[:0], x[50:]):
-        statistics.add(part)
-    assert statistics.count == 103
-    np.testing.assert_allclose(statistics.mean.numpy(), x.numpy().mean(axis=0), rtol=1e-12)
-    np.testing.assert_allclose(statistics.covariance.numpy(), np.cov(x.numpy().T), rtol=1e-8, atol=1e-8)
-
-
 def test_frechet_distance_of_one_dimensional_gaussians():
     """Closed form: (mean difference)^2 + (difference of standard deviations)^2."""
-    a = FeatureStatistics.of(torch.tensor([[-1.0], [1.0]]).repeat(500, 1) * 3 + 5)
-    b = FeatureStatistics.of(torch.tensor([[-1.0], [1.0]]).repeat(500, 1) * 2)
+    a = torch.tensor([[-1.0], [1.0]]).repeat(500, 1) * 3 + 5
+    b = torch.tensor([[-1.0], [1.0]]).repeat(500, 1) * 2
     deviation = math.sqrt(1000 / 999)
     assert frechet_distance(a, b) == pytest.approx(25 + deviation**2, rel=1e-9)
     assert frechet_distance(a, a) == pytest.approx(0, abs=1e-9)
@@ -65,15 +54,15 @@ def test_frechet_distance_agrees_with_scipys_square_root():
     x, y = normal(400, torch.zeros(6), factors[0], 2), normal(300, torch.ones(6), factors[1], 3)
     a, b = np.cov(x.numpy().T), np.cov(y.numpy().T)
     expected = float((x.mean(0) - y.mean(0)).square().sum()) + np.trace(a + b - 2 * sqrtm(a @ b).real)
-    assert frechet_distance(FeatureStatistics.of(x), FeatureStatistics.of(y)) == pytest.approx(expected, rel=1e-8)
+    assert frechet_distance(x, y) == pytest.approx(expected, rel=1e-8)
 
 
 def test_frechet_distance_of_fewer_features_than_dimensions():
     """In the plane of the first two of 40 dimensions: the same as in two dimensions."""
     x, y = normal(12, torch.zeros(2), torch.eye(2).double(), 4), normal(15, torch.ones(2), 2 * torch.eye(2).double(), 5)
-    flat = frechet_distance(FeatureStatistics.of(x), FeatureStatistics.of(y))
+    flat = frechet_distance(x, y)
     wide = [torch.nn.functional.pad(part, (0, 38)) for part in (x, y)]
-    assert frechet_distance(*map(FeatureStatistics.of, wide)) == pytest.approx(flat, rel=1e-6)
+    assert frechet_distance(*wide) == pytest.approx(flat, rel=1e-6)
 
 
 def test_kernel_distance_from_the_definition():
@@ -108,7 +97,7 @@ def test_precision_and_recall_of_sets_on_a_line():
     # Two fakes lie within a real's ball. Fakes' balls: 0.5 -> 2.7, 3.2 -> 2.7, 20.0 -> 0.1: they hold reals 0 to 5.
     assert precision_recall(real, fake, k=1) == (0.5, 0.6)
     assert precision_recall(real, real.clone()) == (1.0, 1.0)
-    with pytest.raises(ValueError, match="need more than 3 fake features, there are 2"):
+    with pytest.raises(ValueError, match="there are 2 fake features; use at least 4"):
         precision_recall(real, fake[:2])
 
 
@@ -132,19 +121,18 @@ def test_figures_agree_with_torch_fidelity():
     """torch-fidelity 0.4.0 gives these values for these features (KID, not times 1000, over subsets of all 40)."""
     i, j = np.arange(1, 41)[:, None], np.arange(1, 9)[None]
     real, fake = torch.tensor(np.sin(i * i * j * 0.7)), torch.tensor(np.cos(i * j * j * 0.9) * 1.2 + 0.3)
-    distance = frechet_distance(FeatureStatistics.of(real), FeatureStatistics.of(fake))
+    distance = frechet_distance(real, fake)
     assert distance == pytest.approx(1.104311085106179, rel=1e-9)
     assert kernel_distance(real, fake, subsets=2)[0] == pytest.approx(121.68961679807522, rel=1e-9)
     assert precision_recall(real, fake) == pytest.approx((0.7, 0.95))
 
 
-def test_unusable_features():
-    with pytest.raises(ValueError, match="expected"):
-        FeatureStatistics.of(torch.zeros(3))
-    with pytest.raises(ValueError, match="not finite"):
-        FeatureStatistics.of(torch.full((2, 2), float("nan")))
-    with pytest.raises(ValueError, match="at least 2 features, there are 1"):
-        frechet_distance(FeatureStatistics.of(torch.zeros(1, 2)), FeatureStatistics.of(torch.zeros(2, 2)))
-    statistics = FeatureStatistics.of(torch.zeros(2, 2))
-    with pytest.raises(ValueError, match="length 3, those before had 2"):
-        statistics.add(torch.zeros(2, 3))
+@pytest.mark.parametrize("metric", [frechet_distance, kernel_distance, precision_recall])
+def test_unusable_features(metric):
+    features = torch.zeros(8, 2)
+    with pytest.raises(ValueError, match=r"real features have shape \(3,\), expected"):
+        metric(torch.zeros(3), features)
+    with pytest.raises(ValueError, match="fake features are not finite"):
+        metric(features, torch.full((8, 2), float("nan")))
+    with pytest.raises(ValueError, match="there are 1 real features; use at least"):
+        metric(features[:1], features)
