@@ -23,22 +23,33 @@ from .optimise import LatentOptimiser, OptimiserConfig, latent_std
 class ProjectConfig(OptimiserConfig):
     """How an image is projected."""
 
-    starts: int = Field(4, ge=1, le=64, description="Starting points for each image; the best result counts.")
-    pixel_weight: float = Field(1.0, ge=0, le=100, description="Weight of the mean squared difference of pixels.")
-    perceptual_weight: float = Field(
-        0.1, ge=0, le=100, description="Weight of the difference in the features of the model's own discriminator."
+    starts: int = Field(default=4, ge=1, le=64, description="Starting points for each image; the best result counts.")
+    pixel_weight: float = Field(
+        default=1.0, ge=0, le=100, description="Weight of the mean squared difference of pixels."
     )
-    lpips_weight: float = Field(0.0, ge=0, le=100, description="Weight of LPIPS; needs the package lpips.")
+    perceptual_weight: float = Field(
+        default=0.1,
+        ge=0,
+        le=100,
+        description="Weight of the difference in the features of the model's own discriminator.",
+    )
+    lpips_weight: float = Field(default=0.0, ge=0, le=100, description="Weight of LPIPS; needs the package lpips.")
     noise: Literal["const", "none", "fitted"] = Field(
-        "const", description="Fine texture: the model's own, none, or noise maps fitted to the image."
+        default="const", description="Fine texture: the model's own, none, or noise maps fitted to the image."
     )
     noise_weight: float = Field(
-        1.0, ge=0, le=1000, description="Weight of the penalty that keeps image content out of fitted noise maps."
+        default=1.0,
+        ge=0,
+        le=1000,
+        description="Weight of the penalty that keeps image content out of fitted noise maps.",
     )
     generations: int = Field(
-        0, ge=0, le=1000, description="CMA-ES generations before the descent, for hard images; needs the package cma."
+        default=0,
+        ge=0,
+        le=1000,
+        description="CMA-ES generations before the descent, for hard images; needs the package cma.",
     )
-    generation_steps: int = Field(10, ge=1, le=1000, description="Optimisation steps of each CMA-ES candidate.")
+    generation_steps: int = Field(default=10, ge=1, le=1000, description="Optimisation steps of each CMA-ES candidate.")
 
 
 @dataclass(frozen=True)

@@ -25,18 +25,28 @@ class OptimiserConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     space: Space = Field(
-        "z", description="z: shared with customised models. w: more exact. w+: most exact, a style for each layer."
+        default="z",
+        description="z: shared with customised models. w: more exact. w+: most exact, a style for each layer.",
     )
-    steps: int = Field(200, ge=1, le=10_000, description="Optimisation steps.")
-    learning_rate: float = Field(0.1, gt=0, le=10, description="Largest step, in standard deviations of the latents.")
-    ramp_up: float = Field(0.05, ge=0, le=1, description="Share of the steps in which the learning rate rises.")
-    ramp_down: float = Field(0.25, ge=0, le=1, description="Share of the steps in which the learning rate falls.")
+    steps: int = Field(default=200, ge=1, le=10_000, description="Optimisation steps.")
+    learning_rate: float = Field(
+        default=0.1, gt=0, le=10, description="Largest step, in standard deviations of the latents."
+    )
+    ramp_up: float = Field(default=0.05, ge=0, le=1, description="Share of the steps in which the learning rate rises.")
+    ramp_down: float = Field(
+        default=0.25, ge=0, le=1, description="Share of the steps in which the learning rate falls."
+    )
     latent_noise: float = Field(
-        0.05, ge=0, le=2, description="Random noise added to the latents in early steps, in standard deviations."
+        default=0.05,
+        ge=0,
+        le=2,
+        description="Random noise added to the latents in early steps, in standard deviations.",
     )
-    pool: int = Field(512, ge=1, le=100_000, description="Random samples of which the best are the starting points.")
-    batch: int = Field(16, ge=1, le=256, description="Images in memory at a time.")
-    seed: int = Field(0, ge=0, le=2**64 - 1, description="Seed of the random samples and noise.")
+    pool: int = Field(
+        default=512, ge=1, le=100_000, description="Random samples of which the best are the starting points."
+    )
+    batch: int = Field(default=16, ge=1, le=256, description="Images in memory at a time.")
+    seed: int = Field(default=0, ge=0, le=2**64 - 1, description="Seed of the random samples and noise.")
 
 
 class LatentOptimiser:

@@ -19,8 +19,10 @@ from .optimise import LatentOptimiser, OptimiserConfig
 class SketchSearchConfig(OptimiserConfig):
     """How latents are searched for sketches."""
 
-    steps: int = Field(40, ge=0, le=10_000, description="Optimisation steps; 0: the best random samples, as they are.")
-    count: int = Field(8, ge=1, le=256, description="How many latents to search for.")
+    steps: int = Field(
+        default=40, ge=0, le=10_000, description="Optimisation steps; 0: the best random samples, as they are."
+    )
+    count: int = Field(default=8, ge=1, le=256, description="How many latents to search for.")
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..networks.stylegan2 import GanModel
 from ..random_streams import stream
-from .sampling import OnBatch, SampleConfig, render
+from .sampling import NoiseMode, OnBatch, SampleConfig, render
 from .spaces import Latents, join, layer_range, to_w, to_w_plus, truncate
 
 CHUNK = 10_000  # samples mapped at a time
@@ -142,7 +142,7 @@ def sheet(
     first: int = 0,
     last: int | None = None,
     psi: float = 1.0,
-    noise: str = "const",
+    noise: NoiseMode = "const",
     batch: int = 8,
     on_batch: OnBatch | None = None,
 ) -> Tensor:

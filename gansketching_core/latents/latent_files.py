@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -35,7 +36,8 @@ def load_latents(path: str | Path) -> Latents:
     if "latents" not in tensors or "space" not in metadata:
         raise ValueError(f"{path} holds no latents; give a file written by saving latents")
     try:
-        return Latents(metadata["space"], _finite(tensors["latents"]), tensors.get("labels"))
+        space: Any = metadata["space"]  # which Latents checks
+        return Latents(space, _finite(tensors["latents"]), tensors.get("labels"))
     except ValueError as error:
         raise ValueError(f"{path} is damaged: {error}") from error
 

@@ -13,6 +13,7 @@ from ..networks.stylegan2 import GanModel
 from ..random_streams import stream
 from .spaces import Latents, truncate
 
+NoiseMode = Literal["const", "random", "none"]
 OnBatch = Callable[[int, int], None]  # (samples done, samples in all)
 
 
@@ -22,13 +23,16 @@ class SampleConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     truncation: float = Field(
-        1.0, ge=0.0, le=2.0, description="Below 1: more typical, less varied images. 0: every image is the average one."
+        default=1.0,
+        ge=0.0,
+        le=2.0,
+        description="Below 1: more typical, less varied images. 0: every image is the average one.",
     )
     truncation_cutoff: int = Field(
-        0, ge=0, le=18, description="How many of the first layers (shape) to truncate. 0: all layers."
+        default=0, ge=0, le=18, description="How many of the first layers (shape) to truncate. 0: all layers."
     )
-    noise: Literal["const", "random", "none"] = Field(
-        "const", description="Fine texture: const is the same in all images, random differs, none is smooth."
+    noise: NoiseMode = Field(
+        default="const", description="Fine texture: const is the same in all images, random differs, none is smooth."
     )
 
 
@@ -40,15 +44,13 @@ def sample_z(model: GanModel, count: int, seed: int = 0, labels: Tensor | Sequen
     if count < 1:
         raise ValueError(f"count is {count}; ask for at least one sample")
     z = torch.stack([torch.randn(model.config.z_dim, generator=stream(seed, "latents", i)) for i in range(count)])
-    classes = model.config.class_count
-    if labels is None and classes:
-        labels = [i % classes for i in range(count)]
-    if labels is not None:
-        if not classes:
+    z, classes = z.to(model.w_mean), model.config.class_count
+    if not classes:
+        if labels is not None:
             raise ValueError(f'labels are given, but the model "{model.name}" has no classes; leave them out')
-        labels = torch.as_tensor(labels).to(model.w_mean.device)
-        labels = labels.expand(count) if labels.ndim == 0 else labels
-    return Latents("z", z.to(model.w_mean), labels)
+        return Latents("z", z)
+    label = torch.arange(count) % classes if labels is None else torch.as_tensor(labels)
+    return Latents("z", z, (label.expand(count) if label.ndim == 0 else label).to(z.device))
 
 
 @torch.no_grad()
