@@ -24,30 +24,19 @@ class ProjectConfig(OptimiserConfig):
     """How an image is projected."""
 
     starts: int = Field(default=4, ge=1, le=64, description="Starting points for each image; the best result counts.")
-    pixel_weight: float = Field(
-        default=1.0, ge=0, le=100, description="Weight of the mean squared difference of pixels."
-    )
+    pixel_weight: float = Field(default=1.0, ge=0, le=100, description="Weight of the squared difference of pixels.")
     perceptual_weight: float = Field(
-        default=0.1,
-        ge=0,
-        le=100,
-        description="Weight of the difference in the features of the model's own discriminator.",
+        default=0.1, ge=0, le=100, description="Weight of the difference of features of the model's discriminator."
     )
     lpips_weight: float = Field(default=0.0, ge=0, le=100, description="Weight of LPIPS; needs the package lpips.")
     noise: Literal["const", "none", "fitted"] = Field(
         default="const", description="Fine texture: the model's own, none, or noise maps fitted to the image."
     )
     noise_weight: float = Field(
-        default=1.0,
-        ge=0,
-        le=1000,
-        description="Weight of the penalty that keeps image content out of fitted noise maps.",
+        default=1.0, ge=0, le=1000, description="Weight of the penalty that keeps fitted noise maps random."
     )
     generations: int = Field(
-        default=0,
-        ge=0,
-        le=1000,
-        description="CMA-ES generations before the descent, for hard images; needs the package cma.",
+        default=0, ge=0, le=1000, description="CMA-ES generations first, for hard images; needs the package cma."
     )
     generation_steps: int = Field(default=10, ge=1, le=1000, description="Optimisation steps of each CMA-ES candidate.")
 

@@ -30,33 +30,23 @@ class OptimiserConfig(BaseModel):
     )
     steps: int = Field(default=200, ge=1, le=10_000, description="Optimisation steps.")
     learning_rate: float = Field(
-        default=0.1, gt=0, le=10, description="Largest step, in standard deviations of the latents."
+        default=0.1, gt=0, le=10, description="Largest step in standard deviations of latents."
     )
-    ramp_up: float = Field(default=0.05, ge=0, le=1, description="Share of the steps in which the learning rate rises.")
-    ramp_down: float = Field(
-        default=0.25, ge=0, le=1, description="Share of the steps in which the learning rate falls."
-    )
+    ramp_up: float = Field(default=0.05, ge=0, le=1, description="Share of the steps with a rising learning rate.")
+    ramp_down: float = Field(default=0.25, ge=0, le=1, description="Share of the steps with a falling learning rate.")
     latent_noise: float = Field(
-        default=0.05,
-        ge=0,
-        le=2,
-        description="Random noise added to the latents in early steps, in standard deviations.",
+        default=0.05, ge=0, le=2, description="Noise added to the latents in early steps, in standard deviations."
     )
-    pool: int = Field(
-        default=512, ge=1, le=100_000, description="Random samples of which the best are the starting points."
-    )
+    pool: int = Field(default=512, ge=1, le=100_000, description="Random samples to choose starting points from.")
     batch: int = Field(default=16, ge=1, le=256, description="Images in memory at a time.")
     seed: int = Field(default=0, ge=0, le=2**64 - 1, description="Seed of the random samples and noise.")
 
 
 class LatentOptimiser:
-    """Adam on B latents at once, each with its own loss, of which the best state so far is kept.
+    """Adam on B latents at once, each with its own loss.
 
-    Attributes:
-        best: the latents [B,...] with the lowest score so far.
-        best_score: [B].
-        best_images: [B,3,R,R].
-        best_noise: for noise "fitted", the maps [B,1,s,s] of each layer; else empty.
+    The state with the lowest score so far is kept for each: `best` latents [B,...], `best_score` [B], `best_images`
+    [B,3,R,R] and, for noise "fitted", `best_noise` maps [B,1,s,s] of each layer.
     """
 
     def __init__(self, model: GanModel, start: Latents, config: OptimiserConfig, *, noise: str = "const"):

@@ -19,9 +19,7 @@ from .optimise import LatentOptimiser, OptimiserConfig
 class SketchSearchConfig(OptimiserConfig):
     """How latents are searched for sketches."""
 
-    steps: int = Field(
-        default=40, ge=0, le=10_000, description="Optimisation steps; 0: the best random samples, as they are."
-    )
+    steps: int = Field(default=40, ge=0, le=10_000, description="Optimisation steps; 0: the best random samples.")
     count: int = Field(default=8, ge=1, le=256, description="How many latents to search for.")
 
 

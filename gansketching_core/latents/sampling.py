@@ -23,13 +23,10 @@ class SampleConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     truncation: float = Field(
-        default=1.0,
-        ge=0.0,
-        le=2.0,
-        description="Below 1: more typical, less varied images. 0: every image is the average one.",
+        default=1.0, ge=0.0, le=2.0, description="Below 1: more typical images. 0: all are the average one."
     )
     truncation_cutoff: int = Field(
-        default=0, ge=0, le=18, description="How many of the first layers (shape) to truncate. 0: all layers."
+        default=0, ge=0, le=18, description="Layers to truncate, from the first (shape). 0: all."
     )
     noise: NoiseMode = Field(
         default="const", description="Fine texture: const is the same in all images, random differs, none is smooth."
