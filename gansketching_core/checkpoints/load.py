@@ -175,7 +175,7 @@ def _fill(build: Callable[[], Network], weights: Mapping[str, Tensor], what: str
 
 
 def _w_mean(value: Tensor | None, generator: Generator) -> Tensor:
-    """w_mean [w_dim] as a file has it, else estimated."""
+    """w_mean [w_dim]: the value in the file, else estimated from samples."""
     if value is None:
         return generator.mean_w()
     if value.numel() != generator.config.w_dim:

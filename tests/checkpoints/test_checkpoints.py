@@ -140,7 +140,7 @@ def test_interrupted_write_keeps_the_old_file(tmp_path):
 
 
 def customised(base: GanModel, *, mapping: float = 0.0, shift: float = 0.0) -> GanModel:
-    """A copy whose mapping network or w-shift has moved."""
+    """A copy whose mapping network or w-shift differs."""
     other = small_model(base.config)
     for layer in other.generator.mapping.layers:
         layer.bias += mapping
@@ -150,11 +150,11 @@ def customised(base: GanModel, *, mapping: float = 0.0, shift: float = 0.0) -> G
 
 @pytest.mark.parametrize(("trainable", "change"), [("mapping", {"mapping": 1.0}), ("w_shift", {"shift": 0.1})])
 def test_customised_models_are_small_and_come_back(tmp_path, model, trainable, change):
-    moved, path = customised(model, **change), tmp_path / "delta.safetensors"
-    save_customised(moved, path, trainable=trainable, settings={"steps": 200})
+    customised_model, path = customised(model, **change), tmp_path / "delta.safetensors"
+    save_customised(customised_model, path, trainable=trainable, settings={"steps": 200})
     before = weights_hash(model)
     loaded = load_customised(path, model)
-    assert_same(replace(loaded, base_hash=weights_hash(loaded)), moved)
+    assert_same(replace(loaded, base_hash=weights_hash(loaded)), customised_model)
     assert loaded.base_hash == model.base_hash and loaded.name == "cat ears"
     assert json.loads(loaded.metadata["settings"]) == {"steps": 200} and loaded.metadata["base_name"] == "small"
     assert weights_hash(model) == before and loaded.generator is not model.generator
@@ -163,10 +163,10 @@ def test_customised_models_are_small_and_come_back(tmp_path, model, trainable, c
     assert len(tensors) == (2 if trainable == "w_shift" else 8)
 
 
-def test_shift_of_a_moved_mapping_network_is_saved_with_it(tmp_path, model):
-    moved = customised(model, mapping=1.0, shift=0.1)
-    save_customised(moved, tmp_path / "a.safetensors", trainable="w_shift")
-    assert torch.equal(images(load_customised(tmp_path / "a.safetensors", model)), images(moved))
+def test_shift_on_a_trained_mapping_network_is_saved_with_it(tmp_path, model):
+    customised_model = customised(model, mapping=1.0, shift=0.1)
+    save_customised(customised_model, tmp_path / "a.safetensors", trainable="w_shift")
+    assert torch.equal(images(load_customised(tmp_path / "a.safetensors", model)), images(customised_model))
 
 
 def test_customised_models_stack_only_where_that_restores_them(tmp_path, model):
@@ -264,10 +264,10 @@ def test_gansketching_training_files(tmp_path, model, name):
 
 
 def test_w_shift_of_gansketching(tmp_path, model):
-    moved = customised(model, shift=0.1)
-    torch.save(formats.rosinality_generator(moved, w_shift=True), tmp_path / "shifted.pth")
+    customised_model = customised(model, shift=0.1)
+    torch.save(formats.rosinality_generator(customised_model, w_shift=True), tmp_path / "shifted.pth")
     loaded = load_model(tmp_path / "shifted.pth")
-    assert loaded.generator.mapping.w_shift.any() and torch.equal(images(loaded), images(moved))
+    assert loaded.generator.mapping.w_shift.any() and torch.equal(images(loaded), images(customised_model))
 
 
 def test_state_dict_in_safetensors(tmp_path, model):

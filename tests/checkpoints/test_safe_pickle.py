@@ -39,7 +39,7 @@ class Call:
 
 
 def refused(path: Path, name: str) -> None:
-    """Every way in says which function the file asked for."""
+    """Every loader says which function the file asks for."""
     for action in (load_model, *([load_photosketch] if path.suffix == ".pth" else [])):
         with pytest.raises(ValueError, match=rf"{path.name}: the file asks for {name}, which no model needs") as caught:
             action(path)

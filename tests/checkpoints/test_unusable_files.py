@@ -31,7 +31,7 @@ def sketcher() -> PhotoSketch:
 
 
 def shifted(base: GanModel) -> GanModel:
-    """A customised copy whose w-shift has moved."""
+    """A customised copy with another w-shift."""
     other = small_model(base.config)
     other.generator.mapping.w_shift += 0.1
     return replace(other, name="cat ears", base_hash=base.base_hash, metadata={"base_name": base.name})
@@ -52,7 +52,7 @@ def break_state(kind: str, model: GanModel) -> object:
     state = formats.rosinality_generator(model)
     return {
         "missing": lambda: without(state, "convs.1.conv.modulation.bias"),
-        "shape told by": lambda: without(state, "convs.1.conv.weight"),
+        "determines a field": lambda: without(state, "convs.1.conv.weight"),
         "unexpected": lambda: state | {"style.9.gain": torch.zeros(1, 16)},
         "odd shape": lambda: state | {"style.2.weight": torch.zeros(16, 15)},
         "gap": lambda: state | {"style.99999999999.weight": torch.zeros(16, 16)},
@@ -77,7 +77,7 @@ def break_state(kind: str, model: GanModel) -> object:
     ("kind", "message"),
     [
         ("missing", r"lacks tensors \(1: synthesis.layers.2.affine.bias\)"),
-        ("shape told by", "no tensor synthesis.layers.2.weight of 4 axes"),
+        ("determines a field", "no tensor synthesis.layers.2.weight of 4 axes"),
         ("unexpected", r"has unexpected tensors \(1: style.9.gain\)"),
         ("odd shape", r"mapping.layers.1.weight has shape \(16, 15\) where \(16, 16\) is expected"),
         ("gap", "networks of this shape are not supported: mapping_layers"),

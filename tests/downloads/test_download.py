@@ -100,9 +100,9 @@ def get(site, folder, **options):
 
 
 def test_a_file_arrives_whole_with_its_hash(site, tmp_path):
-    told = []
-    assert get(site, tmp_path, on_bytes=lambda *now: told.append(now)) == hashlib.sha256(BODY).hexdigest()
-    assert (tmp_path / "model.bin").read_bytes() == BODY and told[-1] == (len(BODY), len(BODY))
+    reports = []
+    assert get(site, tmp_path, on_bytes=lambda *now: reports.append(now)) == hashlib.sha256(BODY).hexdigest()
+    assert (tmp_path / "model.bin").read_bytes() == BODY and reports[-1] == (len(BODY), len(BODY))
     fetch_module.discard(tmp_path / "model.bin")
     assert not tmp_path.exists()
 
@@ -135,7 +135,7 @@ def test_another_file_on_the_server_is_not_mixed_in(site, tmp_path):
     assert (tmp_path / "model.bin").read_bytes() == BODY[::-1]
 
 
-def test_a_part_in_the_wrong_place_is_not_taken(site, tmp_path):
+def test_a_part_from_another_offset_is_not_appended(site, tmp_path):
     site.faults = ["break", "shift"]
     get(site, tmp_path)
     assert (tmp_path / "model.bin").read_bytes() == BODY and len(site.requests) == 3
@@ -197,7 +197,7 @@ def test_web_pages_and_unsafe_addresses_are_refused(site, tmp_path):
         get(site, tmp_path)
 
 
-def test_a_full_disk_is_told_before_the_download(site, tmp_path, monkeypatch):
+def test_a_full_disk_is_reported_before_the_download(site, tmp_path, monkeypatch):
     monkeypatch.setattr(install_module.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 2**20}))
     with pytest.raises(ValueError, match=r"the disk has 0.0 GB free, 1.1 GB are needed"):
         get(site, tmp_path)

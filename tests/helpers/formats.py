@@ -171,8 +171,8 @@ class NvidiaModule(nn.Module):
 
 
 def _leaves(state: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
-    found = {name.removeprefix(f"{prefix}."): value for name, value in state.items() if name.startswith(f"{prefix}.")}
-    return {name: value for name, value in found.items() if "." not in name}
+    tensors = {name.removeprefix(f"{prefix}."): value for name, value in state.items() if name.startswith(f"{prefix}.")}
+    return {name: value for name, value in tensors.items() if "." not in name}
 
 
 def _dense(state, prefix: str, lr_mul: float = 1.0, activation: str = "linear") -> NvidiaModule:
