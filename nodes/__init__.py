@@ -2,69 +2,42 @@
 
 from __future__ import annotations
 
-from .editing import (
-    DirectionsSheet,
-    EditLatents,
-    FitDirections,
-    InterpolateModels,
-    LoadDirections,
-    ModelFilm,
-    SaveDirections,
-    WShift,
-)
-from .evaluation import EvaluateModel, SketchMatchScore
-from .get_model import GetModel
-from .latents import (
-    InterpolateLatents,
-    JoinLatents,
-    LatentsFromSeed,
-    LoadLatents,
-    PickLatents,
-    SaveLatents,
-    StyleMix,
-    TruncateLatents,
-)
-from .load import LoadPhotos, LoadPhotoSketch, LoadSketches, LoadStyleGAN, SaveCustomisedModel
-from .projection import ProjectImage, ProjectSketch
-from .sampling import Sample, SideBySide
-from .sketch_pad import SketchPad
-from .sketching import PhotoSketch, PrepareSketch
-from .training import FineTuneMapping, FineTuneOptions
+from . import editing, evaluation, get_model, latents, load, projection, sampling, sketch_pad, sketching, training
 
 NODES = (
-    LoadStyleGAN,
-    GetModel,
-    LoadPhotoSketch,
-    LoadSketches,
-    LoadPhotos,
-    SketchPad,
-    PrepareSketch,
-    PhotoSketch,
-    FineTuneOptions,
-    FineTuneMapping,
-    SaveCustomisedModel,
-    Sample,
-    SideBySide,
-    ProjectImage,
-    ProjectSketch,
-    LatentsFromSeed,
-    InterpolateLatents,
-    StyleMix,
-    TruncateLatents,
-    JoinLatents,
-    PickLatents,
-    SaveLatents,
-    LoadLatents,
-    InterpolateModels,
-    ModelFilm,
-    WShift,
-    FitDirections,
-    EditLatents,
-    DirectionsSheet,
-    SaveDirections,
-    LoadDirections,
-    EvaluateModel,
-    SketchMatchScore,
+    load.LoadStyleGAN,
+    get_model.GetModel,
+    load.LoadPhotoSketch,
+    load.LoadSketches,
+    load.LoadPhotos,
+    sketch_pad.SketchPad,
+    sketching.PrepareSketch,
+    sketching.PhotoSketch,
+    training.FineTuneOptions,
+    training.FineTuneMapping,
+    load.SaveCustomisedModel,
+    sampling.Sample,
+    sampling.SideBySide,
+    projection.ProjectImage,
+    projection.ProjectSketch,
+    latents.LatentsFromSeed,
+    latents.InterpolateLatents,
+    latents.StyleMix,
+    latents.TruncateLatents,
+    latents.JoinLatents,
+    latents.PickLatents,
+    latents.SaveLatents,
+    latents.LoadLatents,
+    editing.InterpolateModels,
+    editing.ModelFilm,
+    editing.WShift,
+    editing.FitDirections,
+    editing.EditLatents,
+    editing.DirectionsSheet,
+    editing.SaveDirections,
+    editing.LoadDirections,
+    evaluation.EvaluateModel,
+    evaluation.SketchMatchScore,
 )
 
 NODE_CLASS_MAPPINGS = {f"GANSketching_{node.__name__}": node for node in NODES}

@@ -1,9 +1,10 @@
-"""Getting models that others offer: downloads start only from the node's own button, never by running a workflow."""
+"""Downloading models that others offer. Only the node's button starts a download, never a workflow."""
 
 from __future__ import annotations
 
 import threading
 import time
+from pathlib import Path
 
 from ..gansketching_core.checkpoints.load import load_model
 from ..gansketching_core.downloads.catalogue import OFFERS
@@ -14,12 +15,12 @@ from . import host, model_files
 EVENT, ROUTE = "gansketching.download", "/gansketching/download"
 EVERY = 0.5  # seconds between messages
 
-_running: dict[str, threading.Event] = {}  # offer -> set to cancel it
+_running: dict[str, threading.Event] = {}  # name of an offer -> set to cancel its download
 _lock = threading.Lock()
 
 
 class _CancelledError(Exception):
-    pass
+    """The user has cancelled the download."""
 
 
 class GetModel:
@@ -32,21 +33,15 @@ class GetModel:
     SEARCH_ALIASES = ("download", "pretrained", "ffhq", "cat", "church", "horse", "car", "nvidia", "weights")
     RETURN_TYPES = ("GANSKETCHING_MODEL",)
     RETURN_NAMES = ("model",)
-    OUTPUT_TOOLTIPS = ("The generator, once it is downloaded. Load StyleGAN lists it, too.",)
+    OUTPUT_TOOLTIPS = ("The generator, once it is downloaded. Load StyleGAN lists it as well.",)
     FUNCTION = "load"
 
     @classmethod
     def INPUT_TYPES(cls):
-        tooltip = "What to get. The button tells where it comes from and under what licence, before anything happens."
-        facts = {o.name: {"about": o.about, "address": o.address, "licence": o.licence} for o in OFFERS.values()}
-        return {
-            "required": {
-                "offer": (
-                    list(OFFERS),
-                    {"default": next(iter(OFFERS)), "tooltip": tooltip, "gansketching_offers": facts},
-                )
-            }
-        }
+        tooltip = "The model to download. The button first shows its address and its licence, and asks."
+        facts = {name: {"about": o.about, "address": o.address, "licence": o.licence} for name, o in OFFERS.items()}
+        options = {"default": next(iter(OFFERS)), "tooltip": tooltip, "gansketching_offers": facts}
+        return {"required": {"offer": (list(OFFERS), options)}}
 
     @classmethod
     def VALIDATE_INPUTS(cls, offer):
@@ -67,59 +62,64 @@ class GetModel:
             return (load_model(_file(offer)),)
 
 
-def _file(name: str):
-    return host.folder("models") / (OFFERS[name].folder or "stylegan") / f"{name}.safetensors"
+def _file(offer: str) -> Path:
+    return host.folder("models") / (OFFERS[offer].folder or "stylegan") / f"{offer}.safetensors"
 
 
 def answer(data: object) -> tuple[int, dict]:
-    """Answer to the button: {"offer": name, "accepted": true} starts, {"offer": name, "cancel": true} ends, and
-    {"offer": name, "size": true} asks the server that has the file for its bytes (0: it doesn't say)."""
-    name = data.get("offer") if isinstance(data, dict) else None
-    if not isinstance(name, str) or name not in OFFERS:
+    """Answers the button's request -> HTTP status, JSON of the response.
+
+    {"offer": name, "accepted": true} starts a download, {"offer": name, "cancel": true} cancels it, and
+    {"offer": name, "size": true} asks the server of the file for its bytes; 0 if it does not say.
+    """
+    request = data if isinstance(data, dict) else {}
+    offer = request.get("offer")
+    if not isinstance(offer, str) or offer not in OFFERS:
         return 400, {"error": "choose one of the offers"}
-    if data.get("size") is True:
-        return 200, {"size": size_of(OFFERS[name].address, Rules(timeout=5))}
+    if request.get("size") is True:
+        return 200, {"size": size_of(OFFERS[offer].address, Rules(timeout=5))}
     with _lock:
-        if data.get("cancel") is True:
-            if name in _running:
-                _running[name].set()
+        if request.get("cancel") is True:
+            if offer in _running:
+                _running[offer].set()
             return 200, {"state": "cancelling"}
-        if data.get("accepted") is not True:
+        if request.get("accepted") is not True:
             return 403, {"error": "the licence has to be accepted first"}
-        cancelled = None if name in _running else _running.setdefault(name, threading.Event())
-    if cancelled:
-        threading.Thread(target=_download, args=(name, cancelled), daemon=True).start()
+        is_running = offer in _running
+        cancelled = _running.setdefault(offer, threading.Event())
+    if not is_running:
+        threading.Thread(target=_download, args=(offer, cancelled), daemon=True).start()
     return 200, {"state": "downloading"}
 
 
-def _download(name: str, cancelled: threading.Event) -> None:
-    """Runs in its own thread, also when the browser is closed. Every message tells the whole state."""
-    told = 0.0
+def _download(offer: str, cancelled: threading.Event) -> None:
+    """Runs in a thread of its own, even if the browser is closed. Every message carries the whole state."""
+    last_sent = 0.0
 
-    def tell(state: str, text: str = "", done: int = 0, total: int = 0) -> None:
-        host.send(EVENT, {"offer": name, "state": state, "text": text, "done": done, "total": total})
+    def send(state: str, text: str = "", done: int = 0, total: int = 0) -> None:
+        host.send(EVENT, {"offer": offer, "state": state, "text": text, "done": done, "total": total})
 
     def on_bytes(done: int, total: int) -> None:
-        nonlocal told
-        if time.monotonic() - told > EVERY or done == total:
-            told = time.monotonic()
-            tell("converting" if done == total else "downloading", "", done, total)
+        nonlocal last_sent
+        if time.monotonic() - last_sent > EVERY or done == total:
+            last_sent = time.monotonic()
+            send("converting" if done == total else "downloading", "", done, total)
 
     def poll() -> None:
         if cancelled.is_set():
             raise _CancelledError
 
     try:
-        tell("downloading")
-        written = install(OFFERS[name], host.folder("models"), on_bytes=on_bytes, poll=poll)
-        tell("done", ", ".join(path.name for path in written))
+        send("downloading")
+        written = install(OFFERS[offer], host.folder("models"), on_bytes=on_bytes, poll=poll)
+        send("done", ", ".join(path.name for path in written))
     except _CancelledError:
-        tell("cancelled", "Cancelled; what has arrived is kept for the next time.")
-    except Exception as error:  # of whatever kind: it must reach the user, there is nobody else to raise to
-        tell("failed", str(error))
+        send("cancelled", "Cancelled; what has arrived is kept for the next time.")
+    except Exception as error:  # of any kind: this thread has no caller that could report it
+        send("failed", str(error))
     finally:
         with _lock:
-            _running.pop(name, None)
+            _running.pop(offer, None)
 
 
 host.on_post(ROUTE, answer)

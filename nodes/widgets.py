@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
@@ -58,7 +58,7 @@ def widget(field: FieldInfo) -> Widget:
     raise TypeError(f"no widget is known for a field of type {field.annotation}")
 
 
-def overrides(presets: dict[str, BaseModel], *, skip: Collection[str] = ()) -> dict[str, Widget]:
+def overrides(presets: Mapping[str, BaseModel], *, skip: Collection[str] = ()) -> dict[str, Widget]:
     """Widgets that leave every field as it is in the chosen preset until the user changes them."""
     config = type(next(iter(presets.values())))
     result = {}
@@ -135,7 +135,7 @@ def _range(field: FieldInfo, kind: type) -> dict[str, Any]:
     return {"min": low, "max": high, "step": 10.0 ** (max(digits, -5) - 1), "round": False}
 
 
-def _in_presets(presets: dict[str, BaseModel], name: str) -> str:
+def _in_presets(presets: Mapping[str, BaseModel], name: str) -> str:
     values = {preset: _shown(getattr(config, name)) for preset, config in presets.items()}
     if len(set(values.values())) == 1:
         return f"All presets: {next(iter(values.values()))}."

@@ -3,6 +3,7 @@
 Inputs, outputs, defaults and file names are ComfyUI's. They are never registered inside ComfyUI.
 """
 
+# ruff: noqa: RUF012  (the declarations of inputs are never changed)
 from __future__ import annotations
 
 import json
@@ -98,13 +99,16 @@ class LoadImage:
         return (image is None) or _problem_with(str(image)) or True
 
     def load(self, image: str):
-        pictures, masks = [], []
+        pictures = []
+        masks = []
         for frame in _frames(image):
             if frame.mode == "I":
                 frame = frame.point(lambda v: v * (1 / 255))
-            has_alpha = "A" in frame.getbands() or "transparency" in frame.info
-            alpha = np.asarray(frame.convert("RGBA").getchannel("A"), np.float32) / 255 if has_alpha else None
-            masks.append(torch.zeros(64, 64) if alpha is None else 1 - torch.from_numpy(alpha))
+            mask = torch.zeros(64, 64)  # ComfyUI's mask of a picture without transparency
+            if "A" in frame.getbands() or "transparency" in frame.info:
+                alpha = np.asarray(frame.convert("RGBA").getchannel("A"), np.float32) / 255
+                mask = 1 - torch.from_numpy(alpha)
+            masks.append(mask)
             pictures.append(torch.from_numpy(np.asarray(frame.convert("RGB"), np.float32) / 255))
         return torch.stack(pictures), torch.stack(masks)
 
@@ -131,20 +135,26 @@ class LoadImageMask:
         return ((1 - values if channel == "alpha" else values)[None],)
 
 
-class SaveImage:
-    """PNG files with the workflow in their metadata, in the output folder."""
+class StandIn:
+    """A node whose inputs are class attributes, in the form that INPUT_TYPES returns."""
 
+    REQUIRED: dict[str, tuple] = {}
+    HIDDEN: dict[str, str] = {}
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": cls.REQUIRED, "hidden": cls.HIDDEN}
+
+
+class SaveImage(StandIn):
+    """Saves PNG files with the workflow in their metadata, in the output folder."""
+
+    REQUIRED = {"images": ("IMAGE",), "filename_prefix": ("STRING", {"default": "ComfyUI"})}
+    HIDDEN = {"prompt": "PROMPT", "extra_pnginfo": "EXTRA_PNGINFO"}
     RETURN_TYPES = ()
     FUNCTION = "save"
     OUTPUT_NODE = True
     KIND = "output"
-
-    @classmethod
-    def INPUT_TYPES(cls):
-        return {
-            "required": {"images": ("IMAGE",), "filename_prefix": ("STRING", {"default": "ComfyUI"})},
-            "hidden": {"prompt": "PROMPT", "extra_pnginfo": "EXTRA_PNGINFO"},
-        }
 
     @classmethod
     def VALIDATE_INPUTS(cls, filename_prefix="ComfyUI"):
@@ -157,26 +167,22 @@ class SaveImage:
     def save(self, images: Tensor, filename_prefix: str = "ComfyUI", prompt=None, extra_pnginfo=None):
         pictures = _pictures(images)
         folder, subfolder, start, number = save_path(filename_prefix, self.KIND, pictures[0].size)
-        notes = PngInfo()
+        metadata = PngInfo()
         for key, value in ({"prompt": prompt} | (extra_pnginfo or {})).items():
-            notes.add_text(key, json.dumps(value))
+            metadata.add_text(key, json.dumps(value))
         saved = []
         for index, picture in enumerate(pictures):
             name = f"{start.replace('%batch_num%', str(index))}_{number + index:05}_.png"
-            picture.save(folder / name, pnginfo=notes, compress_level=4)
+            picture.save(folder / name, pnginfo=metadata, compress_level=4)
             saved.append({"filename": name, "subfolder": subfolder, "type": self.KIND})
         return {"ui": {"images": saved}}
 
 
 class PreviewImage(SaveImage):
-    """PNG files in the temporary folder."""
+    """Saves PNG files in the temporary folder."""
 
+    REQUIRED = {"images": ("IMAGE",)}
     KIND = "temp"
-
-    @classmethod
-    def INPUT_TYPES(cls):
-        inputs = super().INPUT_TYPES()
-        return {**inputs, "required": {"images": ("IMAGE",)}}
 
     @classmethod
     def VALIDATE_INPUTS(cls):
@@ -186,27 +192,21 @@ class PreviewImage(SaveImage):
         return super().save(images, "ComfyUI_temp", prompt, extra_pnginfo)
 
 
-class SaveAnimatedWEBP:
+class SaveAnimatedWEBP(StandIn):
     """A batch of images as one animated WEBP in the output folder."""
 
+    REQUIRED = {
+        **SaveImage.REQUIRED,
+        "fps": ("FLOAT", {"default": 6.0, "min": 0.01, "max": 1000.0}),
+        "lossless": ("BOOLEAN", {"default": True}),
+        "quality": ("INT", {"default": 80, "min": 0, "max": 100}),
+        "method": (list(WEBP_METHODS),),
+    }
+    HIDDEN = SaveImage.HIDDEN
     RETURN_TYPES = ()
     FUNCTION = "save"
     OUTPUT_NODE = True
     VALIDATE_INPUTS = SaveImage.VALIDATE_INPUTS
-
-    @classmethod
-    def INPUT_TYPES(cls):
-        return {
-            "required": {
-                "images": ("IMAGE",),
-                "filename_prefix": ("STRING", {"default": "ComfyUI"}),
-                "fps": ("FLOAT", {"default": 6.0, "min": 0.01, "max": 1000.0}),
-                "lossless": ("BOOLEAN", {"default": True}),
-                "quality": ("INT", {"default": 80, "min": 0, "max": 100}),
-                "method": (list(WEBP_METHODS),),
-            },
-            "hidden": {"prompt": "PROMPT", "extra_pnginfo": "EXTRA_PNGINFO"},
-        }
 
     def save(self, images, filename_prefix, fps, lossless, quality, method, prompt=None, extra_pnginfo=None):
         pictures = _pictures(images)
@@ -236,25 +236,18 @@ def _scale(images: Tensor, width: int, height: int, method: str, crop: str) -> T
     return torch.nn.functional.interpolate(images.movedim(-1, 1), (height, width), mode=method).movedim(1, -1)
 
 
-class ImageScale:
-    """Resize; a side of 0 keeps the aspect ratio."""
+class ImageScale(StandIn):
+    """Resizes images; a side of 0 keeps the aspect ratio."""
 
-    METHODS = ("nearest-exact", "bilinear", "area", "bicubic", "lanczos")
+    REQUIRED = {
+        "image": ("IMAGE",),
+        "upscale_method": (["nearest-exact", "bilinear", "area", "bicubic", "lanczos"],),
+        "width": ("INT", {"default": 512, "min": 0, "max": MAX_RESOLUTION}),
+        "height": ("INT", {"default": 512, "min": 0, "max": MAX_RESOLUTION}),
+        "crop": (["disabled", "center"],),
+    }
     RETURN_TYPES = ("IMAGE",)
     FUNCTION = "scale"
-
-    @classmethod
-    def INPUT_TYPES(cls):
-        side = ("INT", {"default": 512, "min": 0, "max": MAX_RESOLUTION})
-        return {
-            "required": {
-                "image": ("IMAGE",),
-                "upscale_method": (list(cls.METHODS),),
-                "width": side,
-                "height": side,
-                "crop": (["disabled", "center"],),
-            }
-        }
 
     def scale(self, image, upscale_method, width, height, crop):
         if width == height == 0:
@@ -264,15 +257,12 @@ class ImageScale:
         return (_scale(image, width, height, upscale_method, crop),)
 
 
-class ImageBatch:
-    """Two batches as one; the second is brought to the size of the first."""
+class ImageBatch(StandIn):
+    """Two batches as one; the second is resized to the size of the first."""
 
+    REQUIRED = {"image1": ("IMAGE",), "image2": ("IMAGE",)}
     RETURN_TYPES = ("IMAGE",)
     FUNCTION = "join"
-
-    @classmethod
-    def INPUT_TYPES(cls):
-        return {"required": {"image1": ("IMAGE",), "image2": ("IMAGE",)}}
 
     def join(self, image1, image2):
         if image1.shape[1:3] != image2.shape[1:3]:
@@ -280,52 +270,41 @@ class ImageBatch:
         return (torch.cat([image1, image2]),)
 
 
-class RepeatImageBatch:
+class RepeatImageBatch(StandIn):
     """The batch several times over."""
 
+    REQUIRED = {"image": ("IMAGE",), "amount": ("INT", {"default": 1, "min": 1, "max": 4096})}
     RETURN_TYPES = ("IMAGE",)
     FUNCTION = "repeat"
-
-    @classmethod
-    def INPUT_TYPES(cls):
-        return {"required": {"image": ("IMAGE",), "amount": ("INT", {"default": 1, "min": 1, "max": 4096})}}
 
     def repeat(self, image, amount):
         return (image.repeat(amount, 1, 1, 1),)
 
 
-class ImageFromBatch:
+class ImageFromBatch(StandIn):
     """Some images of a batch."""
 
+    REQUIRED = {
+        "image": ("IMAGE",),
+        "batch_index": ("INT", {"default": 0, "min": 0, "max": 4095}),
+        "length": ("INT", {"default": 1, "min": 1, "max": 4096}),
+    }
     RETURN_TYPES = ("IMAGE",)
     FUNCTION = "pick"
-
-    @classmethod
-    def INPUT_TYPES(cls):
-        return {
-            "required": {
-                "image": ("IMAGE",),
-                "batch_index": ("INT", {"default": 0, "min": 0, "max": 4095}),
-                "length": ("INT", {"default": 1, "min": 1, "max": 4096}),
-            }
-        }
 
     def pick(self, image, batch_index, length):
         start = min(batch_index, len(image) - 1)
         return (image[start : start + length].clone(),)
 
 
-class PreviewAny:
+class PreviewAny(StandIn):
     """Any value as text."""
 
+    REQUIRED = {"source": ("*", {})}
     RETURN_TYPES = ()
     FUNCTION = "show"
     OUTPUT_NODE = True
     EDITOR_ONLY_INPUTS = ("preview", "preview_markdown", "preview_text", "previewMode")
-
-    @classmethod
-    def INPUT_TYPES(cls):
-        return {"required": {"source": ("*", {})}}
 
     def show(self, source):
         if not isinstance(source, str):
@@ -336,23 +315,18 @@ class PreviewAny:
         return {"ui": {"text": (source,)}}
 
 
-def _primitive(kind: str, options: dict | None = None) -> type:
-    """A node that hands on the value of its widget."""
-    inputs = {"required": {"value": (kind, options or {})}}
-    return type(
-        f"Primitive{kind.title()}",
-        (),
-        {
-            "__doc__": f"A {kind} value.",
-            "RETURN_TYPES": (kind,),
-            "FUNCTION": "give",
-            "INPUT_TYPES": classmethod(lambda cls: inputs),
-            "give": lambda self, value: (value,),
-        },
-    )
+class Primitive(StandIn):
+    """Outputs the value of its widget."""
+
+    FUNCTION = "give"
+
+    def give(self, value):
+        return (value,)
 
 
-_ANY_NUMBER = {"min": -sys.maxsize, "max": sys.maxsize}
+def _primitive(kind: str, **options: int) -> type[Primitive]:
+    return type(f"Primitive{kind}", (Primitive,), {"REQUIRED": {"value": (kind, options)}, "RETURN_TYPES": (kind,)})
+
 
 COMFY_NODES: dict[str, type] = {
     "LoadImage": LoadImage,
@@ -365,8 +339,8 @@ COMFY_NODES: dict[str, type] = {
     "RepeatImageBatch": RepeatImageBatch,
     "ImageFromBatch": ImageFromBatch,
     "PreviewAny": PreviewAny,
-    "PrimitiveInt": _primitive("INT", _ANY_NUMBER),
-    "PrimitiveFloat": _primitive("FLOAT", _ANY_NUMBER),
+    "PrimitiveInt": _primitive("INT", min=-sys.maxsize, max=sys.maxsize),
+    "PrimitiveFloat": _primitive("FLOAT", min=-sys.maxsize, max=sys.maxsize),
     "PrimitiveString": _primitive("STRING"),
     "PrimitiveStringMultiline": _primitive("STRING"),
     "PrimitiveBoolean": _primitive("BOOLEAN"),

@@ -177,7 +177,7 @@ def is_widget(kind: Any) -> bool:
 
 
 def words_of(kind: Any) -> str:
-    return "choice" if isinstance(kind, (list, tuple)) else WIDGETS.get(kind, kind)
+    return "choice" if isinstance(kind, (list, tuple)) else WIDGETS.get(kind, str(kind))
 
 
 def unknown_input(name: str, declared: dict) -> str:
