@@ -13,8 +13,8 @@ import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from ..gansketching_core.checkpoints.describe import FileSummary, load_base, summarise
-from ..gansketching_core.checkpoints.load import load_customised, load_model
+from ..gansketching_core.checkpoints.load import load_base, load_customised, load_model
+from ..gansketching_core.checkpoints.summary import FileSummary, summarise
 from ..gansketching_core.datasets import IMAGE_ENDINGS
 from ..gansketching_core.networks.stylegan2 import GanModel
 from . import host

@@ -1,107 +1,20 @@
-"""What a model file is: for code, from as little of the file as possible, and for people."""
+"""What a model file is, for people."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
 
 from torch import nn
 
-from ..networks.stylegan2 import GanConfig, GanModel
+from ..networks.stylegan2 import GanConfig
 from .errors import WrongKindError, existing_file, name_in_errors
-from .key_maps import photosketch_size, state_dict_kind
+from .key_maps import photosketch_size
 from .load import load_model, load_photosketch
-from .native import Kind, is_native, native_kind, read_header, user_metadata
-from .safe_pickle import container, load_torch
-from .third_party import content_kind
-
-_LOADABLE: dict[str, Kind] = {"model": "model", "generator": "model", "photosketch": "photosketch"}
-
-
-@dataclass(frozen=True)
-class FileSummary:
-    """What code needs to know of a model file.
-
-    hash: of a model's weights, as the file notes it; "" if it doesn't. base_name, base_hash: of the model that a
-    customised one was made from. source: the address it was downloaded from. problem: why the file can't be used.
-    """
-
-    kind: Kind | Literal["other"]
-    hash: str = ""
-    base_name: str = ""
-    base_hash: str = ""
-    source: str = ""
-    problem: str = ""
-
-
-def summarise(path: str | Path) -> FileSummary:
-    """The summary of a file, without its weights: of .safetensors, only the header is read.
-
-    PyTorch's files have to be read as a whole, and NVIDIA's pickles are taken for models unread. ValueError only if
-    `path` is no file.
-    """
-    path = existing_file(path)
-    try:
-        with name_in_errors(path):
-            return _summary(path)
-    except ValueError as error:
-        return FileSummary("other", problem=str(error))
-
-
-def kind_of(path: str | Path) -> Kind | Literal["other"]:
-    """Which loader a file is for: "model", "customised" or "photosketch"; "other" for none. See summarise."""
-    return summarise(path).kind
-
-
-def _summary(path: Path) -> FileSummary:
-    match container(path):
-        case "nvidia":
-            return FileSummary("model")
-        case "torch":
-            return FileSummary(_loadable(content_kind(load_torch(path))))
-    shapes, metadata = read_header(path)
-    if not is_native(metadata):
-        return FileSummary(_loadable(state_dict_kind(shapes)))
-    return FileSummary(
-        native_kind(metadata),
-        hash=metadata.get("weights_hash", ""),
-        base_name=metadata.get("base_name", "unknown"),
-        base_hash=metadata.get("base_hash", ""),
-        source=metadata.get("source", ""),
-    )
-
-
-def _loadable(kind: str) -> Kind:
-    if kind not in _LOADABLE:
-        raise WrongKindError(kind, "model")
-    return _LOADABLE[kind]
-
-
-def load_base(customised: FileSummary, candidates: Iterable[Path]) -> GanModel | None:
-    """The model that a customised one was made from, if it is in one of the files `candidates`.
-
-    Files that do not note their hash are tried last, because they have to be loaded, and the base's namesakes first.
-    """
-    without_hash = []
-    for path in sorted(candidates, key=lambda path: path.stem != customised.base_name):
-        summary = summarise(path) if path.suffix.lower() == ".safetensors" else FileSummary("model")
-        if summary.kind == "model" and summary.hash == customised.base_hash:
-            return load_model(path)
-        if summary.kind == "model" and not summary.hash:
-            without_hash.append(path)
-    for path in without_hash:
-        with suppress(ValueError):  # not a model after all
-            model = load_model(path)
-            if model.base_hash == customised.base_hash:
-                return model
-    return None
-
-
-# -------------------------------------------------------------------------------------------------------- for people
+from .native import is_native, native_kind, read_header, user_metadata
+from .safe_pickle import container
+from .summary import kind_of
 
 
 def describe(path: str | Path) -> dict[str, str]:

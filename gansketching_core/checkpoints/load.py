@@ -11,7 +11,8 @@ from __future__ import annotations
 import copy
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -25,6 +26,7 @@ from .hashes import weights_hash
 from .key_maps import Weights, photosketch_size, state_dict_kind
 from .native import check_kind, is_native, read_safetensors, user_metadata
 from .safe_pickle import container
+from .summary import FileSummary, summarise
 from .tensors import compare_names, finite_copies, without_prefix
 from .third_party import Networks, read_networks, read_photosketch
 
@@ -83,6 +85,26 @@ def load_customised(path: str | Path, base: GanModel) -> GanModel:
         metadata["base_hash"],
         user_metadata(metadata),
     )
+
+
+def load_base(customised: FileSummary, candidates: Iterable[Path]) -> GanModel | None:
+    """The model that a customised one was made from, if it is in one of the files `candidates`.
+
+    Files that do not note their hash are tried last, because they have to be loaded, and the base's namesakes first.
+    """
+    without_hash = []
+    for path in sorted(candidates, key=lambda path: path.stem != customised.base_name):
+        summary = summarise(path) if path.suffix.lower() == ".safetensors" else FileSummary("model")
+        if summary.kind == "model" and summary.hash == customised.base_hash:
+            return load_model(path)
+        if summary.kind == "model" and not summary.hash:
+            without_hash.append(path)
+    for path in without_hash:
+        with suppress(ValueError):  # not a model after all
+            model = load_model(path)
+            if model.base_hash == customised.base_hash:
+                return model
+    return None
 
 
 def load_photosketch(path: str | Path) -> PhotoSketch:

@@ -9,8 +9,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from ..checkpoints.describe import FileSummary, load_base, summarise
-from ..checkpoints.load import load_customised, load_model, load_photosketch
+from ..checkpoints.load import load_base, load_customised, load_model, load_photosketch
+from ..checkpoints.summary import FileSummary, summarise
 from ..datasets import load_images
 from ..latents.sampling import sample_drawings
 from ..networks.line_extractor import LineExtractor

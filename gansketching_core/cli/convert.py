@@ -7,9 +7,9 @@ from pathlib import Path
 
 import torch
 
-from ..checkpoints.describe import kind_of
 from ..checkpoints.load import load_photosketch
 from ..checkpoints.native import save_model, save_photosketch
+from ..checkpoints.summary import kind_of
 from .arguments import load_generator
 from .pack import find_file
 

@@ -8,9 +8,9 @@ import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 
-from ..checkpoints.describe import kind_of, summarise
 from ..checkpoints.load import load_model, load_photosketch
 from ..checkpoints.native import save_model, save_photosketch
+from ..checkpoints.summary import kind_of, summarise
 from .catalogue import Offer
 from .fetch import Report, Rules, check_size, discard, fetch
 

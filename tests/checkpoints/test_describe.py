@@ -12,10 +12,12 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from gansketching_core.checkpoints import describe as describe_module
-from gansketching_core.checkpoints import native
-from gansketching_core.checkpoints.describe import describe, kind_of, load_base, summarise
+from gansketching_core.checkpoints import load, native
+from gansketching_core.checkpoints.describe import describe
 from gansketching_core.checkpoints.hashes import weights_hash
+from gansketching_core.checkpoints.load import load_base
 from gansketching_core.checkpoints.native import save_customised, save_model, save_photosketch
+from gansketching_core.checkpoints.summary import kind_of, summarise
 from gansketching_core.networks.photosketch import PhotoSketch
 from gansketching_core.networks.stylegan2 import GanModel
 
@@ -74,12 +76,12 @@ class ShapeOnly:
 
 
 def test_own_files_are_described_without_reading_their_tensors(own_files, model, monkeypatch):
-    def load(*_):
+    def load_any(*_):
         raise AssertionError("a file was loaded")
 
     monkeypatch.setattr(native, "safe_open", HeaderOnly)
-    monkeypatch.setattr(describe_module, "load_model", load)
-    monkeypatch.setattr(describe_module, "load_photosketch", load)
+    monkeypatch.setattr(describe_module, "load_model", load_any)
+    monkeypatch.setattr(describe_module, "load_photosketch", load_any)
     for kind in ("model", "customised", "photosketch"):
         assert kind_of(own_files / f"{kind}.safetensors") == kind
     assert summarise(own_files / "model.safetensors").hash == model.base_hash
@@ -107,7 +109,7 @@ def test_a_base_is_recognised_by_its_noted_hash(own_files, monkeypatch):
     """No other file is loaded, not even one that is called like the base."""
     formats.write_nvidia(own_files / "small.pkl", formats.nvidia_snapshot(small_model(seed=5)))
     loaded = []
-    monkeypatch.setattr(describe_module, "load_model", loaded.append)
+    monkeypatch.setattr(load, "load_model", loaded.append)
     load_base(summarise(own_files / "customised.safetensors"), own_files.iterdir())
     assert loaded == [own_files / "model.safetensors"]
 

@@ -11,9 +11,10 @@ import torch
 from formats import small_model
 from mutations import mutated
 
-from gansketching_core.checkpoints.describe import describe, summarise
+from gansketching_core.checkpoints.describe import describe
 from gansketching_core.checkpoints.load import load_customised, load_model, load_photosketch
 from gansketching_core.checkpoints.native import save_customised, save_photosketch
+from gansketching_core.checkpoints.summary import summarise
 from gansketching_core.networks.photosketch import PhotoSketch
 
 COPIES = 60  # of each file
