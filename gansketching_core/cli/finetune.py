@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import sys
-from argparse import ArgumentParser, BooleanOptionalAction, Namespace
+from argparse import ArgumentParser, BooleanOptionalAction
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
-from tqdm import tqdm
+from torch import Tensor
 
 from ..checkpoints.native import save_customised
 from ..datasets import ImageSet
@@ -16,17 +14,16 @@ from ..images import grid, save_png
 from ..latents.sampling import render, sample_z
 from ..networks.stylegan2 import GanModel
 from ..sketches.prepare import SketchConfig
-from ..training.finetune import SketchFinetuner, StepReport
 from ..training.finetune_config import PRESETS, FinetuneConfig
-from ..training.finetune_run import RunResult, customise
+from ..training.finetune_run import customise
 from .arguments import MODEL_HELP, SKETCHER_HELP, add_device, device_of, load_generator, load_sketcher, load_sketches
 from .flags import add_flags, build, read_flags
-from .interrupt import interruptible
+from .progress import training_bar
 
 
 def finetune(parser: ArgumentParser, argv: list[str]) -> None:
-    """Customise a generator so that its images follow one or a few sketches. Ctrl-C keeps what has been trained; the
-    same command goes on from there, and returns at once when nothing has changed."""
+    """Customise a generator so that its images follow one or a few sketches. Ctrl-C stops the training; the same
+    command goes on from there, and returns at once if it has finished before."""
     parser.add_argument("--model", default="fruit", metavar="MODEL", help=f"{MODEL_HELP} (default: fruit)")
     parser.add_argument("--base", metavar="MODEL", help="for a customised --model: the model it was made from")
     parser.add_argument(
@@ -36,14 +33,21 @@ def finetune(parser: ArgumentParser, argv: list[str]) -> None:
     parser.add_argument(
         "--images", type=Path, metavar="PATH", help="folder or zip of photos like those the model was trained on"
     )
-    parser.add_argument("--preset", choices=list(PRESETS), default="fast", help="where the options start")
+    parser.add_argument(
+        "--preset", choices=list(PRESETS), default="fast", help="the values of options that are not given"
+    )
     parser.add_argument(
         "--output", type=Path, default=Path("customised.safetensors"), metavar="FILE", help="the customised model"
     )
     parser.add_argument(
-        "--preview", type=Path, metavar="FILE", help="picture of before and after (default: OUTPUT.png)"
+        "--preview",
+        type=Path,
+        metavar="FILE",
+        help="picture of sketches and of samples before and after (default: OUTPUT.png)",
     )
-    parser.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR", help="state of unfinished trainings")
+    parser.add_argument(
+        "--runs", type=Path, default=Path("runs"), metavar="DIR", help="folder of unfinished and finished trainings"
+    )
     parser.add_argument("--resume", action=BooleanOptionalAction, default=True, help="go on with an unfinished run")
     add_device(parser)
     add_flags(parser, FinetuneConfig, "training options")
@@ -60,50 +64,24 @@ def finetune(parser: ArgumentParser, argv: list[str]) -> None:
     label = config.class_index if model.config.class_count else None
     sketches = load_sketches(args.sketches, model, sketcher, sketch_config, label)
     photos = ImageSet(args.images, model.config.resolution) if args.images else None
-    result = _customise(model, sketches, sketcher, config, photos, args)
+    with training_bar(config.steps) as (on_step, poll):
+        result = customise(
+            model,
+            sketches,
+            sketcher,
+            config,
+            images=photos,
+            folder=args.runs,
+            on_step=lambda report, _: on_step(report),
+            poll=poll,
+            resume=args.resume,
+        )
 
     save_customised(result.model, args.output, trainable=config.trainable, settings=config.model_dump())
     preview = args.preview or args.output.with_suffix(".png")
     save_png(before_and_after(model, result.model, sketches, config.class_index), preview)
     took = "kept from before" if result.from_cache else f"{config.steps} steps, {result.seconds:.0f} s"
     print(f"{result.match}\n{args.output} ({took})\n{preview} (sketches, before, after)")
-
-
-def _customise(
-    model: GanModel,
-    sketches: Tensor,
-    sketcher: nn.Module,
-    config: FinetuneConfig,
-    photos: ImageSet | None,
-    args: Namespace,
-) -> RunResult:
-    """runs.customise with a progress bar that shows the losses."""
-    bar = tqdm(total=config.steps, desc="finetune", unit="step", dynamic_ncols=True)
-    with bar, interruptible() as poll:
-
-        def on_step(report: StepReport, finetuner: SketchFinetuner) -> None:
-            if bar.n == 0 and report.step:
-                bar.initial = bar.n = report.step
-                bar.write(f"going on after step {report.step}", file=sys.stderr)
-            bar.set_postfix({name: f"{value:.2f}" for name, value in report.losses.items() if name[0] in "DG"})
-            bar.update(report.step + 1 - bar.n)
-
-        try:
-            return customise(
-                model,
-                sketches,
-                sketcher,
-                config,
-                images=photos,
-                folder=args.runs,
-                on_step=on_step,
-                poll=poll,
-                resume=args.resume,
-            )
-        except KeyboardInterrupt:
-            bar.close()
-            print(f"Stopped after {bar.n} steps, kept in {args.runs}: the same command goes on.", file=sys.stderr)
-            raise
 
 
 def before_and_after(

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from argparse import ArgumentParser, BooleanOptionalAction
 from pathlib import Path
-
-from tqdm import tqdm
 
 from ..training.sketcher import SketcherConfig, train_sketcher
 from .arguments import add_device, device_of
 from .flags import add_flags, build, read_flags
-from .interrupt import interruptible
+from .progress import training_bar
 
 
 def pretrain_sketcher(parser: ArgumentParser, argv: list[str]) -> None:
@@ -32,28 +29,14 @@ def pretrain_sketcher(parser: ArgumentParser, argv: list[str]) -> None:
     args = parser.parse_args(argv)
 
     config = build(SketcherConfig, **read_flags(args, SketcherConfig))
-    bar = tqdm(total=config.steps, desc="pretrain-sketcher", unit="step", dynamic_ncols=True)
-    with bar, interruptible() as poll:
-
-        def on_step(done: int, losses: dict[str, float]) -> None:
-            poll()
-            bar.set_postfix({name: f"{value:.3f}" for name, value in losses.items()})
-            if bar.n == 0 and done > 1:
-                bar.initial = bar.n = done - 1
-            bar.update(done - bar.n)
-
-        try:
-            train_sketcher(
-                config,
-                args.photos,
-                args.pairs,
-                args.output,
-                on_step=on_step,
-                resume=args.resume,
-                device=str(device_of(args)),
-            )
-        except KeyboardInterrupt:
-            bar.close()
-            print(f"Stopped after {bar.n} steps: the same command goes on.", file=sys.stderr)
-            raise
+    with training_bar(config.steps) as (on_step, _):
+        train_sketcher(
+            config,
+            args.photos,
+            args.pairs,
+            args.output,
+            on_step=on_step,
+            resume=args.resume,
+            device=device_of(args),
+        )
     print(f"{args.output} ({args.output.stat().st_size / 1e6:.1f} MB)")

@@ -2,9 +2,9 @@
 
     L = L_sketch(D_Y; y, F(G(z)))  +  image_weight * L_image(D_X; x, G(z))
 
-Only the mapping network (or a shift of w) of the generator G is trained; F, the sketcher, is frozen. D_Y compares
-drawings of generated images with the user's sketches, D_X keeps the images realistic. This module only trains: the
-caller owns the loop, and with it progress, previews, files and cancelling (see `finetune_run.py`).
+Only the mapping network of the generator G (or a shift of w) is trained; the photo-to-sketch network F is frozen. D_Y
+compares the drawings F(G(z)) with the user's sketches y, D_X keeps the images realistic. This module only trains: the
+loop, checkpoints and files are in `loop.py` and `finetune_run.py`.
 """
 
 from __future__ import annotations
@@ -13,45 +13,46 @@ import copy
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..datasets import ImageSet
 from ..latents.mean_shift import shift_towards
 from ..networks.precision import full_precision, has_fast_bfloat16
-from ..networks.stylegan2 import Discriminator, EqualConv, GanModel, Generator, StyledConv
-from ..random_streams import stream
-from ..sketches.distance import SketchDistance, chamfer
+from ..networks.stylegan2 import Discriminator, EqualConv, GanModel, Generator, Mapping, StyledConv
+from ..random_streams import seeded_init, stream
+from ..sketches.distance import ChamferToSketches, SketchDistance
 from .diffaugment import augment, parse_policy
 from .finetune_config import FinetuneConfig
-from .losses import fake_loss, generator_loss, r1_penalty, real_loss, weight_penalty
+from .loop import StepReport, check_options
+from .losses import fake_loss, generator_loss, lazy_ratio, r1_penalty, real_loss, weight_penalty
+from .style_mixing import random_styles
 
-DISTANCE_SIDE, DISTANCES_KEPT = 64, 64  # px at which lines are compared; sketches whose distances are kept
-
-
-@dataclass
-class StepReport:
-    """What one step did: its number from 0, the mean losses, and seconds in all and by phase."""
-
-    step: int
-    losses: dict[str, float]
-    seconds: float
-    timings: dict[str, float] = field(default_factory=dict)
+DISTANCE_SIDE = 64  # pixels, at most, at which drawings are compared with sketches by their distance
+DISTANCES_BYTES = 512 * 2**20  # of memory, at most, for the distances of sketches that are kept
 
 
 class SketchFinetuner:
     """Fine-tunes a copy of `model` so that drawings of its images look like `sketches`.
 
-    model: a GanModel with its discriminator (without one, D_X and D_Y start from random weights); never changed.
-    sketches: [N,1,R,R] in -1..1, white paper = +1, R = the model's resolution (see images.prepare_sketches).
-    photosketch: photo [B,3,H,W] -> drawing [B,1,H,W], frozen. images: an ImageSet at the model's resolution, for
-    regularisation by a data set. device: where to work; the model's own by default.
+    Equal inputs, options and seed give equal weights on the same CPU, also if the run is stopped at any point and
+    resumed from `state_dict()`: every random number of step k comes from a stream of (seed, k).
 
-    Equal inputs, options and seed give equal weights on the same CPU, also when the run is stopped at any point and
-    goes on from `state_dict()`: every random number of step k comes from a stream of (seed, k).
+    Args:
+        model: the generator to customise, with its discriminator; without one, D_X and D_Y start from random weights.
+            It is not changed.
+        sketches: [N,1,R,R] in -1..1, white paper = +1, R = the model's resolution (see `prepare_sketches`).
+        photosketch: photo [B,3,H,W] in -1..1 -> drawing [B,1,H,W] in -1..1. It is frozen, and not changed.
+        config: the options.
+        images: photos at the model's resolution, for regularisation "images".
+        device: where to train; by default the device of the model.
     """
+
+    resumes_within_step = True
 
     def __init__(
         self,
@@ -60,82 +61,96 @@ class SketchFinetuner:
         photosketch: nn.Module,
         config: FinetuneConfig | None = None,
         *,
-        images=None,
+        images: ImageSet | None = None,
         device: torch.device | str | None = None,
     ):
-        self.model, self.config = model, config or FinetuneConfig()
-        self.poll: Callable[[], None] = lambda: None
-        self.steps_done = self.phases_done = 0
-        self._check(sketches, images)
-        self.regularisation = self._choose_regularisation(images)
+        self.model = model
+        self.config = config or FinetuneConfig()
+        self.images = images
         self.device = torch.device(device) if device is not None else model.w_mean.device
+        self.poll: Callable[[], None] = lambda: None
+        self.steps_done = 0
+        self.phases_done = 0  # of the present step
+        self._check(sketches)
+        self.regularisation = self._choose_regularisation()
+        bfloat16_is_faster = self.config.precision == "auto" and has_fast_bfloat16(self.device)
+        self._uses_bfloat16 = self.config.precision == "bfloat16" or bfloat16_is_faster
         with torch.inference_mode(False), torch.enable_grad():
-            self._build(sketches, photosketch, images)
+            self.sketches = sketches.detach().clone().float().to(self.device)
+            self._build_sketcher(photosketch)
+            self._build_generator()
+            self._build_discriminators()
         self._poll_inside(self.generator, self.photosketch, *self._discriminators.values())
+        self._batches: dict[str, tuple[Tensor, Tensor]] = {}  # random stream -> images and drawings of this step
+        self._chamfer = ChamferToSketches(_shrink_lines(self.sketches))
+        self._distances: dict[int, SketchDistance] = {}  # number of the sketch -> distance to it
 
-    def _check(self, sketches: Tensor, images) -> None:
-        size, classes = self.model.config.resolution, self.model.config.class_count
+    def _check(self, sketches: Tensor) -> None:
+        size = self.model.config.resolution
+        classes = self.model.config.class_count
         if sketches.ndim != 4 or len(sketches) < 1 or sketches.shape[1:] != (1, size, size):
             raise ValueError(f"sketches have shape {tuple(sketches.shape)}, expected [N,1,{size},{size}]")
         if not torch.isfinite(sketches).all() or sketches.abs().max() > 1.001:
-            raise ValueError("sketches must be finite numbers from -1 (ink) to 1 (paper); use images.prepare_sketches")
+            raise ValueError("sketches must be finite numbers from -1 (ink) to 1 (paper); use prepare_sketches")
         if classes and self.config.class_index >= classes:
             raise ValueError(f"class_index {self.config.class_index} is outside 0 to {classes - 1}")
-        if self.config.regularisation == "images" and images is None:
+        if self.config.regularisation == "images" and self.images is None:
             raise ValueError('regularisation "images" needs images; give some, or choose "generator"')
         parse_policy(self.config.augmentation)
 
-    def _choose_regularisation(self, images) -> str:
+    def _choose_regularisation(self) -> str:
         chosen = self.config.regularisation
         if chosen == "auto":
-            chosen = "images" if images is not None else "generator"
-        return "none" if chosen in ("images", "generator") and self.config.image_weight == 0 else chosen
+            chosen = "images" if self.images is not None else "generator"
+        if chosen in ("images", "generator") and self.config.image_weight == 0:
+            return "none"
+        return chosen
 
-    def _build(self, sketches: Tensor, photosketch: nn.Module, images) -> None:
-        config, model, device = self.config, self.model, self.device
-        self.sketches, self.images = sketches.detach().clone().float().to(device), images
-        self._distances: dict[int, SketchDistance] = {}
-        self.photosketch = copy.deepcopy(photosketch).to(device).eval().requires_grad_(False)
+    def _build_sketcher(self, photosketch: nn.Module) -> None:
+        self.photosketch = copy.deepcopy(photosketch).to(self.device).eval().requires_grad_(False)
         if hasattr(self.photosketch, "batch_statistics"):
-            self.photosketch.batch_statistics = config.batch_statistics
-        self.generator = _copy(model.generator, device)
-        self.original_mapping = copy.deepcopy(self.generator.mapping)
+            self.photosketch.batch_statistics = self.config.batch_statistics
+
+    def _build_generator(self) -> None:
+        self.generator = _copy(self.model.generator, self.device)
         mapping = self.generator.mapping
-        self.trainable = (
-            {"w_shift": mapping.w_shift} if config.trainable == "w_shift" else dict(mapping.named_parameters())
-        )
-        if config.trainable == "mapping":
-            del self.trainable["w_shift"]
+        self.original_mapping = copy.deepcopy(mapping)
+        trains_shift = self.config.trainable == "w_shift"
+        self.trainable = {
+            name: parameter for name, parameter in mapping.named_parameters() if (name == "w_shift") == trains_shift
+        }
         for parameter in self.trainable.values():
             parameter.requires_grad_(True)
-        self.average = {name: p.detach().clone() for name, p in self.trainable.items()}
-        self._originals = [p.detach().clone() for p in self.trainable.values()]
-        self.optimizer = torch.optim.Adam(self.trainable.values(), lr=config.learning_rate, betas=(0.0, 0.99))
-        self._discriminators: dict[str, nn.Module] = {"sketch": self._discriminator(config.sketch_discriminator)}
-        if self.regularisation in ("images", "generator"):
-            self._discriminators["image"] = self._discriminator("pretrained")
-        ratio = config.r1_every / (config.r1_every + 1) if config.r1_gamma else 1.0
-        rate, beta2 = config.discriminator_learning_rate * ratio, 0.99**ratio
-        self._optimizers = {
-            name: torch.optim.Adam([p for p in network.parameters() if p.requires_grad], lr=rate, betas=(0.0, beta2))
-            for name, network in self._discriminators.items()
-        }
-        self._fakes: tuple[str, Tensor, Tensor] | None = None  # (random stream, images, drawings) of the current step
-        bfloat16 = config.precision == "bfloat16" or (config.precision == "auto" and has_fast_bfloat16(device))
-        self._dtype = torch.bfloat16 if bfloat16 else None
+        self.average = {name: parameter.detach().clone() for name, parameter in self.trainable.items()}
+        self._initial = {name: parameter.detach().clone() for name, parameter in self.trainable.items()}
+        self.optimizer = torch.optim.Adam(self.trainable.values(), lr=self.config.learning_rate, betas=(0.0, 0.99))
 
-    def _discriminator(self, start: str) -> Discriminator:
+    def _build_discriminators(self) -> None:
+        config = self.config
+        self._discriminators = {"sketch": self._new_discriminator(config.sketch_discriminator)}
+        if self.regularisation in ("images", "generator"):
+            self._discriminators["image"] = self._new_discriminator("pretrained")
+        ratio = lazy_ratio(config.r1_every if config.r1_gamma else 0)
+        self._optimizers = {
+            name: torch.optim.Adam(
+                [parameter for parameter in discriminator.parameters() if parameter.requires_grad],
+                lr=config.discriminator_learning_rate * ratio,
+                betas=(0.0, 0.99**ratio),
+            )
+            for name, discriminator in self._discriminators.items()
+        }
+
+    def _new_discriminator(self, start: str) -> Discriminator:
         if start == "pretrained" and self.model.discriminator is not None:
-            network = _copy(self.model.discriminator, self.device)
+            discriminator = _copy(self.model.discriminator, self.device)
         else:
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(self.config.seed)
-                network = Discriminator(self.model.config).to(self.device)
-        _trainable(network, True)
-        return network
+            with seeded_init(self.config.seed):
+                discriminator = Discriminator(self.model.config).to(self.device)
+        _set_trainable(discriminator, True)
+        return discriminator
 
     def _poll_inside(self, *networks: nn.Module) -> None:
-        """Call `poll` before and after every larger layer, forwards and backwards, so that cancelling is prompt."""
+        """Call `poll` after every larger layer, forwards and backwards, so that cancelling is prompt."""
 
         def hook(_module, _inputs, output):
             self.poll()
@@ -152,94 +167,109 @@ class SketchFinetuner:
     def step(self) -> StepReport:
         """One training step: both discriminators, every `r1_every` steps their R1, then the mapping network.
 
-        `poll` may raise at any time to stop; what was finished of the step is kept and the next call goes on there.
-        Raises FloatingPointError, before any weight is touched, when a loss or gradient is not finite.
+        `poll` may raise at any time to stop. The finished phases of the step are kept, and the next call goes on with
+        the phase that was interrupted. Raises FloatingPointError, before any weight is changed, when a loss or gradient
+        is not finite.
         """
-        started, losses, timings = time.perf_counter(), {}, {}
-        with torch.inference_mode(False), torch.enable_grad():
-            phases = self._phases()
-            for number in range(self.phases_done, len(phases)):
-                name, run = phases[number]
-                self.poll()
-                begun = time.perf_counter()
-                with torch.autocast(self.device.type, self._dtype, enabled=self._dtype is not None):
-                    losses.update(run(stream(self.config.seed, "phase", self.steps_done, number)))
-                timings[name] = time.perf_counter() - begun
-                self.phases_done += 1
-        self._fakes = None
-        self.steps_done, self.phases_done = self.steps_done + 1, 0
+        started = time.perf_counter()
+        losses: dict[str, Tensor] = {}
+        timings: dict[str, float] = {}
+        try:
+            with torch.inference_mode(False), torch.enable_grad():
+                phases = self._phases()
+                for number in range(self.phases_done, len(phases)):
+                    name, update = phases[number]
+                    phase_started = time.perf_counter()
+                    self.poll()
+                    rng = stream(self.config.seed, "phase", self.steps_done, number)
+                    with torch.autocast(self.device.type, torch.bfloat16, enabled=self._uses_bfloat16):
+                        losses.update(update(rng))
+                    timings[name] = time.perf_counter() - phase_started
+                    self.phases_done += 1
+        except BaseException:
+            self._discard_phase()
+            raise
+        self._batches.clear()
+        self.steps_done += 1
+        self.phases_done = 0
         values = {name: float(value) for name, value in losses.items()}
         return StepReport(self.steps_done - 1, values, time.perf_counter() - started, timings)
 
+    def _discard_phase(self) -> None:
+        """Forget what an interrupted phase has left: gradients, a partly freed graph, a frozen discriminator."""
+        self._batches.clear()
+        for optimizer in (self.optimizer, *self._optimizers.values()):
+            optimizer.zero_grad(set_to_none=True)
+        for discriminator in self._discriminators.values():
+            _set_trainable(discriminator, True)
+
     def _phases(self) -> list[tuple[str, Callable[[torch.Generator], dict[str, Tensor]]]]:
         """The parts of a step in order. Each ends with one optimiser update; their number in the list seeds them."""
-        names = list(self._discriminators)
-        phases = [("warm start", self._warm_start)] if self.config.warm_start and self.steps_done == 0 else []
-        phases += [(f"D {n}", lambda rng, n=n: self._update_discriminator(n, rng)) for n in names]
+        phases = []
+        if self.config.warm_start and self.steps_done == 0:
+            phases.append(("warm start", self._warm_start))
+        phases += [(f"D {name}", partial(self._update_discriminator, name)) for name in self._discriminators]
         if self.config.r1_gamma and self.steps_done % self.config.r1_every == 0:
-            phases += [(f"R1 {n}", lambda rng, n=n: self._update_r1(n, rng)) for n in names]
+            phases += [(f"R1 {name}", partial(self._update_r1, name)) for name in self._discriminators]
         return [*phases, ("G", self._update_generator)]
 
-    def _warm_start(self, _draw: torch.Generator) -> dict[str, Tensor]:
-        """Move all w towards the samples, of a few hundred, whose drawings are nearest to each sketch."""
+    @torch.no_grad()
+    def _warm_start(self, _rng: torch.Generator) -> dict[str, Tensor]:
+        """Shift all w towards the samples, of some hundreds, whose drawings are nearest to each sketch."""
         small = self.model.config.resolution <= 128
-        with torch.no_grad():
-            shifted = shift_towards(
-                replace(self.model, generator=self.generator, w_mean=self.model.w_mean.to(self.device)),
-                self.sketches,
-                self._draw,
-                pool=512 if small else 128,
-                nearest=16 if small else 8,
-                per_sketch=True,
-                strength=self.config.warm_start,
-                spread=self.config.warm_spread if self.config.trainable == "mapping" else 1.0,
-                seed=self.config.seed,
-                label=self.config.class_index if self.model.config.class_count else None,
-                batch=self.config.batch,
-                on_batch=lambda *_: self.poll(),
-            )
-            self.generator.mapping.load_state_dict(shifted.generator.mapping.state_dict())
-            for (name, parameter), original in zip(self.trainable.items(), self._originals):
-                self.average[name].copy_(parameter)
-                original.copy_(parameter)
+        shifted = shift_towards(
+            replace(self.model, generator=self.generator, w_mean=self.model.w_mean.to(self.device)),
+            self.sketches,
+            self._to_drawings,
+            pool=512 if small else 128,
+            nearest=16 if small else 8,
+            per_sketch=True,
+            strength=self.config.warm_start,
+            spread=self.config.warm_spread if self.config.trainable == "mapping" else 1.0,
+            seed=self.config.seed,
+            label=self.config.class_index if self.model.config.class_count else None,
+            batch=self.config.batch,
+            on_batch=lambda *_: self.poll(),
+        )
+        self.generator.mapping.load_state_dict(shifted.generator.mapping.state_dict())
+        for name, parameter in self.trainable.items():
+            self.average[name].copy_(parameter)
+            self._initial[name].copy_(parameter)
         return {}
 
     def _update_discriminator(self, name: str, rng: torch.Generator) -> dict[str, Tensor]:
-        kind, weight = self.config.loss, self._weight(name)
         images, drawings = self._generate("shared images")
         fake = images if name == "image" else drawings
-        real = self._real_images(rng) if name == "image" else self._real_sketches(rng)
+        real = self._real(name, rng)
         # One backward pass after each half: the gradients add up and only one graph is in memory at a time.
-        on_fake = fake_loss(self._judge(name, fake.detach(), rng), kind)
-        (on_fake * weight).backward()
+        on_fake = fake_loss(self._logits(name, fake.detach(), rng), self.config.loss)
+        (on_fake * self._weight(name)).backward()
         self.poll()
-        on_real = real_loss(self._judge(name, real, rng), kind)
-        (on_real * weight).backward()
+        on_real = real_loss(self._logits(name, real, rng), self.config.loss)
+        (on_real * self._weight(name)).backward()
         self._descend(self._optimizers[name], on_fake + on_real, f"D {name}")
         return {f"D {name} fake": on_fake.detach(), f"D {name} real": on_real.detach()}
 
     def _update_r1(self, name: str, rng: torch.Generator) -> dict[str, Tensor]:
-        real = self._real_images(rng) if name == "image" else self._real_sketches(rng)
-        real = real.detach().requires_grad_(True)
-        penalty = r1_penalty(self._judge(name, real, rng), real)
+        real = self._real(name, rng).detach().requires_grad_(True)
+        penalty = r1_penalty(self._logits(name, real, rng), real)
         (penalty * (self.config.r1_gamma / 2 * self.config.r1_every * self._weight(name))).backward()
         self._descend(self._optimizers[name], penalty, f"R1 {name}")
         return {f"R1 {name}": penalty.detach()}
 
     def _update_generator(self, rng: torch.Generator) -> dict[str, Tensor]:
-        images, drawings = self._generate(
-            "shared images" if self.config.share_fakes else "generator's images", with_graph=True
-        )
-        # The gradient is first gathered at drawings and images, one discriminator at a time, then sent once through G:
-        # only one discriminator's activations are in memory at a time.
+        purpose = "shared images" if self.config.share_fakes else "generator's images"
+        images, drawings = self._generate(purpose, with_graph=True)
+        # The gradients are first gathered at drawings and images, one discriminator at a time, then sent once through
+        # G: only one discriminator's activations are in memory at a time.
         outputs = {"sketch": drawings, "image": images}
         leaves = {name: outputs[name].detach().requires_grad_(True) for name in self._discriminators}
         losses = {}
         for name, leaf in leaves.items():
-            _trainable(self._discriminators[name], False)
-            loss = generator_loss(self._judge(name, leaf, rng), self.config.loss)
+            _set_trainable(self._discriminators[name], False)
+            loss = generator_loss(self._logits(name, leaf, rng), self.config.loss)
             (loss * self._weight(name)).backward()
-            _trainable(self._discriminators[name], True)
+            _set_trainable(self._discriminators[name], True)
             losses[f"G {name}"] = loss.detach()
             self.poll()
         if self.config.distance_weight:
@@ -248,7 +278,7 @@ class SketchFinetuner:
             losses["sketch distance"] = loss.detach()
         torch.autograd.backward([outputs[name] for name in leaves], [leaf.grad for leaf in leaves.values()])
         if self.regularisation == "weights":
-            penalty = weight_penalty(list(self.trainable.values()), self._originals)
+            penalty = weight_penalty(list(self.trainable.values()), list(self._initial.values()))
             (penalty * self.config.weight_penalty).backward()
             losses["weights"] = penalty.detach()
         self._descend(self.optimizer, sum(losses.values()), "G")
@@ -259,51 +289,49 @@ class SketchFinetuner:
 
     def _sketch_distance(self, drawings: Tensor) -> Tensor:
         """Mean distance, in image sides, of drawings [B,1,R,R] to the sketch that each is nearest to."""
-        side = min(DISTANCE_SIDE, drawings.shape[-1])
-        small = [-F.adaptive_max_pool2d(-x, side) for x in (drawings.detach().float(), self.sketches)]  # keeps lines
-        nearest = chamfer(*small).argmin(dim=1).tolist()
+        nearest = self._chamfer(_shrink_lines(drawings.detach().float())).argmin(dim=1).tolist()
         with full_precision(drawings):
-            return torch.stack([self._distance_to(k).distance(one.float()) for k, one in zip(nearest, drawings)]).mean()
+            distances = [self._distance_to(k).distance(drawing.float()) for k, drawing in zip(nearest, drawings)]
+            return torch.stack(distances).mean()
 
     def _distance_to(self, index: int) -> SketchDistance:
-        """The sketch of this number as a loss; the latest are kept, which take some 10 MB each."""
+        """The differentiable distance to one sketch; the latest are kept, up to DISTANCES_BYTES in all."""
         if index not in self._distances:
-            if len(self._distances) >= DISTANCES_KEPT:
-                self._distances.pop(next(iter(self._distances)))
-            self._distances[index] = SketchDistance(self.sketches[index], side=DISTANCE_SIDE)
+            distance = SketchDistance(self.sketches[index], side=DISTANCE_SIDE)
+            while self._distances and self._kept_bytes() + distance.nbytes > DISTANCES_BYTES:
+                del self._distances[next(iter(self._distances))]
+            self._distances[index] = distance
         return self._distances[index]
+
+    def _kept_bytes(self) -> int:
+        return sum(distance.nbytes for distance in self._distances.values())
 
     def _weight(self, name: str) -> float:
         return self.config.image_weight if name == "image" else 1.0
 
     def _generate(self, purpose: str, *, with_graph: bool = False) -> tuple[Tensor, Tensor]:
         """The step's batch of images [B,3,R,R] and their drawings [B,1,R,R], from the random stream `purpose`."""
-        if self._fakes is None or self._fakes[0] != purpose:
-            self._fakes = None  # free the old batch first
+        if purpose not in self._batches:
+            self._batches.clear()  # free the memory of the previous batch first
             rng = stream(self.config.seed, purpose, self.steps_done)
             with torch.set_grad_enabled(with_graph or self.config.share_fakes):
-                ws = self._styles(self.generator.mapping, rng)
-                images = self.generator.synthesize(ws, generator=rng)
+                images = self.generator.synthesize(self._styles(self.generator.mapping, rng), generator=rng)
                 self.poll()
-                self._fakes = (purpose, images, self._draw(images))
-        return self._fakes[1:]
+                self._batches[purpose] = images, self._to_drawings(images)
+        return self._batches[purpose]
 
-    def _styles(self, mapping: nn.Module, rng: torch.Generator) -> Tensor:
-        """w+ of random z, two of them crossed over with probability `style_mixing`: [B,L,w_dim]."""
-        gan = self.model.config
-        z = torch.randn(2, self.config.batch, gan.z_dim, generator=rng).to(self.device)
-        crossover = int(torch.randint(1, gan.style_count, (), generator=rng))
-        mixes = float(torch.rand((), generator=rng)) < self.config.style_mixing
-        ws = [mapping(one, self._labels())[:, None].expand(-1, gan.style_count, -1) for one in z[: 1 + mixes]]
-        return torch.cat([ws[0][:, :crossover], ws[-1][:, crossover:]], dim=1)
+    def _styles(self, mapping: Mapping, rng: torch.Generator) -> Tensor:
+        """Random w+ of the class that is customised: [B,L,w_dim]."""
+        config = self.config
+        return random_styles(mapping, self.model.config, config.batch, config.style_mixing, rng, self._labels())
 
     def _labels(self) -> Tensor | None:
         if not self.model.config.class_count:
             return None
         return torch.full((self.config.batch,), self.config.class_index, device=self.device)
 
-    def _draw(self, images: Tensor) -> Tensor:
-        """F: images [B,3,R,R] -> drawings [B,1,R,R], at a smaller size where `sketch_scale` says so."""
+    def _to_drawings(self, images: Tensor) -> Tensor:
+        """F: images [B,3,R,R] -> drawings [B,1,R,R], drawn at the size that `sketch_scale` says."""
         halvings = round(-math.log2(self.config.sketch_scale))
         for _ in range(halvings):
             images = F.interpolate(images, scale_factor=0.5, mode="bicubic")
@@ -312,19 +340,18 @@ class SketchFinetuner:
             drawings = F.interpolate(drawings, scale_factor=2.0, mode="bicubic")
         return drawings
 
-    def _judge(self, name: str, x: Tensor, rng: torch.Generator) -> Tensor:
-        """Logits [B,1]. Only what D_Y sees is augmented."""
+    def _logits(self, name: str, x: Tensor, rng: torch.Generator) -> Tensor:
+        """What a discriminator says of its input: [B,1]. Only the input of D_Y is augmented."""
         if name == "sketch":
             x = augment(x.expand(-1, 3, -1, -1), self.config.augmentation, rng)
         return self._discriminators[name](x, self._labels())
 
-    def _real_sketches(self, rng: torch.Generator) -> Tensor:
-        chosen = torch.randint(len(self.sketches), (self.config.batch,), generator=rng)
-        return self.sketches[chosen.to(self.device)]
-
     @torch.no_grad()
-    def _real_images(self, rng: torch.Generator) -> Tensor:
-        """x of the image term: the user's images, or samples of the original generator."""
+    def _real(self, name: str, rng: torch.Generator) -> Tensor:
+        """A batch of sketches y, or of images x: the user's, or samples of the original generator."""
+        if name == "sketch":
+            chosen = torch.randint(len(self.sketches), (self.config.batch,), generator=rng)
+            return self.sketches[chosen.to(self.device)]
         if self.regularisation == "images":
             chosen = torch.randint(len(self.images), (self.config.batch,), generator=rng)
             return self.images.batch(chosen).to(self.device)
@@ -333,15 +360,13 @@ class SketchFinetuner:
     def _descend(self, optimizer: torch.optim.Optimizer, loss: Tensor, what: str) -> None:
         """One optimiser update from the gathered gradients, unless they or the loss are not finite."""
         gradients = [p.grad for p in optimizer.param_groups[0]["params"] if p.grad is not None]
-        finite = torch.isfinite(torch.stack([g.sum() for g in gradients]).sum() + loss.detach())
-        if finite:
-            optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        if not finite:
+        if not torch.isfinite(torch.stack([gradient.sum() for gradient in gradients]).sum() + loss.detach()):
             raise FloatingPointError(
                 f"the {what} loss or its gradient is not finite in step {self.steps_done}; the weights before it "
                 "are kept. Use a lower learning rate, or float32 precision."
             )
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
 
     @torch.no_grad()
     def _update_average(self) -> None:
@@ -352,22 +377,20 @@ class SketchFinetuner:
     # --------------------------------------------------------------------------------------------------- state, result
 
     def result(self) -> GanModel:
-        """The customised model so far: averaged weights where `ema` is on. The base's discriminator is handed on."""
+        """The customised model so far, with averaged weights if `ema` is above 0, and the base's discriminator."""
         with torch.inference_mode(False), torch.no_grad():
-            generator = _copy(self.generator, self.model.w_mean.device).eval()
+            generator = _copy(self.generator, self.model.w_mean.device)
             parameters = dict(generator.mapping.named_parameters())
-            moved = self.average if self.config.ema else self.trainable
-            for name, value in moved.items():
-                parameters[name].data.copy_(value.detach())
+            trained = self.average if self.config.ema else self.trainable
+            for name, value in trained.items():
+                parameters[name].copy_(value)
             w_mean = generator.mean_w()
-        return GanModel(
-            generator,
-            self.model.discriminator,
-            self.model.config,
-            w_mean,
-            f"{self.model.name}, customised",
-            self.model.base_hash,
-            {"base_name": self.model.name, **self.model.metadata},
+        return replace(
+            self.model,
+            generator=generator,
+            w_mean=w_mean,
+            name=f"{self.model.name}, customised",
+            metadata={"base_name": self.model.name, **self.model.metadata},
         )
 
     def state_dict(self) -> dict:
@@ -376,41 +399,45 @@ class SketchFinetuner:
             "config": self.config.model_dump(),
             "step": self.steps_done,
             "phase": self.phases_done,
-            "moving": {name: p.detach().clone() for name, p in self.trainable.items()},
-            "average": dict(self.average),
-            "w_shift": self.generator.mapping.w_shift.detach().clone(),
+            "mapping": self.generator.mapping.state_dict(),
+            "initial": self._initial,
+            "average": self.average,
             "optimizer": self.optimizer.state_dict(),
             "discriminators": {name: d.state_dict() for name, d in self._discriminators.items()},
-            "optimizers": {name: o.state_dict() for name, o in self._optimizers.items()},
+            "optimizers": {name: optimizer.state_dict() for name, optimizer in self._optimizers.items()},
         }
 
     def load_state_dict(self, state: dict) -> None:
-        """Go on from `state_dict()`. All options but the number of steps must be the same."""
-        ours = self.config.model_dump()
-        for key, theirs in state["config"].items():
-            if key != "steps" and ours.get(key) != theirs:
-                raise ValueError(f"the saved run has {key} = {theirs}, this one {ours.get(key)}: use the same options")
+        """Go on from `state_dict()`. Raises ValueError if options other than the number of steps differ."""
+        check_options(state["config"], self.config, length="steps")
         with torch.inference_mode(False), torch.no_grad():
-            self.generator.mapping.w_shift.copy_(state["w_shift"])
-            for name, parameter in self.trainable.items():
-                parameter.copy_(state["moving"][name])
-                self.average[name] = state["average"][name].clone().to(self.device)
+            self.generator.mapping.load_state_dict(state["mapping"])
+            for name in self.trainable:
+                self._initial[name].copy_(state["initial"][name])
+                self.average[name].copy_(state["average"][name])
             self.optimizer.load_state_dict(state["optimizer"])
             for name, discriminator in self._discriminators.items():
                 discriminator.load_state_dict(state["discriminators"][name])
                 self._optimizers[name].load_state_dict(state["optimizers"][name])
-        self.steps_done, self.phases_done, self._fakes = int(state["step"]), int(state["phase"]), None
+        self.steps_done = int(state["step"])
+        self.phases_done = int(state["phase"])
+        self._batches.clear()
 
 
-def _trainable(discriminator: nn.Module, yes: bool) -> None:
-    discriminator.requires_grad_(yes)
+def _shrink_lines(drawings: Tensor) -> Tensor:
+    """[N,1,R,R] -> [N,1,S,S], S at most DISTANCE_SIDE: each pixel is the darkest of those it replaces."""
+    return -F.adaptive_max_pool2d(-drawings, min(DISTANCE_SIDE, drawings.shape[-1]))
+
+
+def _set_trainable(discriminator: Discriminator, trainable: bool) -> None:
+    discriminator.requires_grad_(trainable)
     if discriminator.mapping is not None:
         discriminator.mapping.w_shift.requires_grad_(False)
 
 
 def _copy(network: Generator | Discriminator, device: torch.device) -> Generator | Discriminator:
-    """A frozen copy in evaluation mode that can enter autograd even where the original was made in inference mode."""
-    with torch.device("meta"):  # no random weights are drawn only to be overwritten
+    """A frozen copy in evaluation mode that can enter autograd even if the original was made in inference mode."""
+    with torch.device("meta"):  # no random weights are made only to be overwritten
         twin = type(network)(network.config)
     weights = {name: value.detach().to(device, copy=True) for name, value in network.state_dict().items()}
     twin.load_state_dict(weights, assign=True)

@@ -1,53 +1,53 @@
-"""Fine-tuning on disk: never train twice for the same thing, never lose a cancelled run.
+"""Fine-tuning with files: never train twice for the same thing, never lose a cancelled run.
 
-A run lives in its own folder, named by a hash of all that determines its result: `state.pt` while it is under way,
-`model.safetensors` and `history.json` once it is finished.
+A run has its own folder, named by a hash of everything that determines its result. It holds `state.pt` while the run is
+under way, `model.safetensors` and `history.json` once it is finished.
 """
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import logging
-import os
-import pickle
-import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
-from ..checkpoints.hashes import weights_hash
+from ..checkpoints.hashes import tensors_hash, weights_hash
 from ..checkpoints.load import load_customised
 from ..checkpoints.native import save_customised
+from ..datasets import ImageSet
 from ..evaluation.sketch_match import SketchMatch, sketch_match
 from ..files import atomic_write
 from ..networks.stylegan2 import GanModel
-from .finetune import SketchFinetuner, StepReport
+from . import loop
+from .finetune import SketchFinetuner
 from .finetune_config import FinetuneConfig
+from .loop import StepReport
 
 log = logging.getLogger(__name__)
 
-CHECKPOINT_SECONDS = 30.0
-REVISION = 2  # of the training; raised when the same options lead elsewhere: no older result is handed back
+REVISION = 3  # Bump when a code change alters results; part of the cache key.
 
 
 @dataclass
 class RunResult:
-    """A finished customisation: the model, the report of every step, seconds of training in all, and where it lies.
+    """A finished customisation.
 
-    match: how its samples follow the sketches, beside the base's. trained_steps: how many of the steps this call made:
-    0 when the result was there already, fewer than all after a resume. total_steps: how many were asked for. stopped:
-    whether it ended before the last of them.
+    model: the customised model. history: the report of every step. match: how its samples follow the sketches, compared
+    with the base model. path: the folder of the run. trained_steps: how many of the steps this call made: 0 if the
+    result existed already, fewer than all after a resume. total_steps: how many were asked for. stopped: whether the
+    training ended before the last of them.
     """
 
     model: GanModel
     history: list[StepReport]
     match: SketchMatch
-    seconds: float
-    key: str
     path: Path
     trained_steps: int
     total_steps: int
@@ -57,18 +57,64 @@ class RunResult:
     def from_cache(self) -> bool:
         return self.trained_steps == 0
 
+    @property
+    def key(self) -> str:
+        """The hash that names the run, see `run_key`."""
+        return self.path.name
 
-def run_key(model: GanModel, sketches: Tensor, photosketch: nn.Module, config: FinetuneConfig, images=None) -> str:
+    @property
+    def seconds(self) -> float:
+        """Time of all steps."""
+        return sum(report.seconds for report in self.history)
+
+
+class _Record(BaseModel):
+    """What history.json holds."""
+
+    model_config = ConfigDict(ser_json_inf_nan="constants")
+
+    steps: list[StepReport]
+    match: SketchMatch
+    stopped: bool
+
+
+def run_key(
+    model: GanModel,
+    sketches: Tensor,
+    photosketch: nn.Module,
+    config: FinetuneConfig,
+    images: ImageSet | None = None,
+) -> str:
     """Hash (hex, 20 digits) of everything that determines the result of a fine-tuning."""
-    digest = hashlib.sha256(f"{REVISION} {weights_hash(model)}".encode())
-    networks = [photosketch] if model.discriminator is None else [model.discriminator, photosketch]
-    tensors = [("sketches", sketches), *(item for network in networks for item in network.state_dict().items())]
-    for name, tensor in tensors:
-        digest.update(f"{name} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    digest.update(repr((type(photosketch).__name__, images.content_hash() if images is not None else "")).encode())
-    digest.update(config.model_dump_json().encode())
-    return digest.hexdigest()[:20]
+    # Sketches count in 8-bit levels and the mean w in hundredths: their last bits depend on the device that prepared
+    # or averaged them, which is no reason to train again.
+    levels = ((sketches.detach() + 1) * 127.5).round()
+    w_mean = (model.w_mean.detach() * 100).round()
+    inputs = {
+        "revision": REVISION,
+        "generator": weights_hash(model),
+        "discriminator": model.discriminator and tensors_hash(model.discriminator.state_dict()),
+        "gan": model.config.model_dump(),
+        "w_mean": tensors_hash({"w_mean": w_mean + 0.0}),  # + 0.0: no negative zeros
+        "sketches": [list(sketches.shape), tensors_hash({"sketches": levels})],
+        "photosketch": [tensors_hash(photosketch.state_dict()), *_settings(photosketch)],
+        "images": images and images.content_hash(),
+        "config": config.model_dump(),
+    }
+    return hashlib.sha256(json.dumps(inputs).encode()).hexdigest()[:20]
+
+
+def _settings(network: nn.Module) -> list[str]:
+    """The types of all modules and their plain attributes, such as the threshold of a LineExtractor."""
+    settings = []
+    for name, module in network.named_modules():
+        plain = {
+            key: value
+            for key, value in vars(module).items()
+            if isinstance(value, (bool, int, float, str, tuple)) and key != "training"
+        }
+        settings.append(f"{name} {type(module).__name__} {sorted(plain.items())}")
+    return settings
 
 
 def customise(
@@ -78,7 +124,7 @@ def customise(
     config: FinetuneConfig,
     *,
     folder: str | Path,
-    images=None,
+    images: ImageSet | None = None,
     device: torch.device | str | None = None,
     on_start: Callable[[list[StepReport]], None] | None = None,
     on_step: Callable[[StepReport, SketchFinetuner], None] | None = None,
@@ -87,117 +133,70 @@ def customise(
     resume: bool = True,
     go_on: bool = False,
 ) -> RunResult:
-    """Fine-tune `model` on `sketches` [N,1,R,R], or fetch the result when that has been done before.
+    """Fine-tune `model` on `sketches`, or load the result if that has been done before.
 
-    folder: where runs are kept. on_start: called before training, with the steps that earlier calls have made. on_step:
-    called after every step. poll: called often within a step. Whatever the last two raise (cancelling, Ctrl-C) ends the
-    run after its state is saved; the next call with the same inputs goes on there. resume=False starts afresh and
-    forgets what is there. images, device: as SketchFinetuner takes them.
+    Whatever `on_step` and `poll` raise (cancelling, Ctrl-C) ends the run after its state has been saved; the next call
+    with the same inputs goes on from it. Files of a run that are damaged are made again.
 
-    stop: asked after every step; True ends the training and keeps the model as it is then. The same inputs return that
-    model from then on, unless go_on is True: then the training goes on from there to its last step.
+    Args:
+        model, sketches, photosketch, config, images, device: as SketchFinetuner takes them.
+        folder: where runs are kept.
+        on_start: called before training with the reports of the steps that earlier calls have made.
+        on_step: called after every step.
+        poll: called often within a step.
+        stop: asked after every step; True ends the training and keeps the model as it is then. The same inputs return
+            that model from then on.
+        resume: False trains from the start and overwrites what the folder holds of this run.
+        go_on: continue a training that `stop` has ended to its last step.
     """
     if not model.base_hash:
-        model.base_hash = weights_hash(model)
-    key = run_key(model, sketches, photosketch, config, images)
-    place = Path(folder) / key
-    found = _finished(place, model, key, config.steps) if resume else None
-    if found and not (found.stopped and go_on):
-        return found
+        model = replace(model, base_hash=weights_hash(model))
+    path = Path(folder) / run_key(model, sketches, photosketch, config, images)
+    finished = _load_finished(path, model, config.steps) if resume else None
+    if finished and not (finished.stopped and go_on):
+        return finished
     finetuner = SketchFinetuner(model, sketches, photosketch, config, images=images, device=device)
     finetuner.poll = poll or finetuner.poll
     with torch.inference_mode(False):  # ComfyUI's nodes run in inference mode, whose tensors can't be trained
-        history = _resume(place / "state.pt", finetuner) if resume else []
+        history = loop.resume(finetuner, path / "state.pt") if resume else []
+        earlier_steps = len(history)
         if on_start:
             on_start(list(history))
-        return _train(finetuner, history, place, key, on_step, stop or (lambda: False))
+        notify = on_step and (lambda report: on_step(report, finetuner))
+        loop.train(finetuner, config.steps, path / "state.pt", history, on_step=notify, stop=stop)
+        customised = finetuner.result()
+        match = sketch_match(
+            model,
+            customised,
+            sketches,
+            copy.deepcopy(photosketch).to(model.w_mean.device).eval(),
+            label=config.class_index if model.config.class_count else None,
+            on_batch=lambda *_: finetuner.poll(),
+        )
+    done = finetuner.steps_done
+    stopped = done < config.steps
+    result = RunResult(customised, history, match, path, done - earlier_steps, config.steps, stopped)
+    _save_finished(result, config.model_copy(update={"steps": done}))
+    return result
 
 
-def _train(
-    finetuner: SketchFinetuner,
-    history: list[StepReport],
-    place: Path,
-    key: str,
-    on_step: Callable[[StepReport, SketchFinetuner], None] | None,
-    stop: Callable[[], bool],
-) -> RunResult:
-    config = finetuner.config
-    started_at = finetuner.steps_done
-    saved, pause = time.monotonic(), CHECKPOINT_SECONDS
-    try:
-        while finetuner.steps_done < config.steps:
-            history.append(finetuner.step())
-            if on_step:
-                on_step(history[-1], finetuner)
-            if stop():
-                break
-            if time.monotonic() - saved > pause:
-                begun = time.monotonic()
-                _save_state(place / "state.pt", finetuner, history)
-                saved = time.monotonic()
-                pause = max(CHECKPOINT_SECONDS, 20 * (saved - begun))  # at most a twentieth of the time
-        result = finetuner.result()
-        match = _match(finetuner, result)
-    except BaseException:
-        _save_state(place / "state.pt", finetuner, history)
-        raise
-    done, stopped = finetuner.steps_done, finetuner.steps_done < config.steps
-    if stopped:
-        _save_state(place / "state.pt", finetuner, history)
-    about = json.dumps({"steps": [asdict(report) for report in history], "match": asdict(match), "stopped": stopped})
-    settings = config.model_copy(update={"steps": done}).model_dump()
-    save_customised(result, place / "model.safetensors", trainable=config.trainable, settings=settings)
-    atomic_write(place / "history.json", lambda path: path.write_text(about))
-    if not stopped:
-        (place / "state.pt").unlink(missing_ok=True)
-    seconds = sum(report.seconds for report in history)
-    return RunResult(result, history, match, seconds, key, place, done - started_at, config.steps, stopped)
-
-
-def _match(finetuner: SketchFinetuner, result: GanModel) -> SketchMatch:
-    if hasattr(finetuner.photosketch, "batch_statistics"):
-        finetuner.photosketch.batch_statistics = False  # one drawing must not depend on its neighbours here
-    config = result.config
-    return sketch_match(
-        finetuner.model,
-        result,
-        finetuner.sketches,
-        finetuner.photosketch,
-        label=finetuner.config.class_index if config.class_count else None,
-        on_batch=lambda *_: finetuner.poll(),
+def _save_finished(result: RunResult, config: FinetuneConfig) -> None:
+    save_customised(
+        result.model, result.path / "model.safetensors", trainable=config.trainable, settings=config.model_dump()
     )
+    record = _Record(steps=result.history, match=result.match, stopped=result.stopped).model_dump_json()
+    atomic_write(result.path / "history.json", lambda path: path.write_text(record))
+    if not result.stopped:
+        (result.path / "state.pt").unlink(missing_ok=True)
 
 
-def _finished(place: Path, model: GanModel, key: str, steps: int) -> RunResult | None:
-    if not (place / "model.safetensors").is_file():
+def _load_finished(path: Path, model: GanModel, steps: int) -> RunResult | None:
+    if not (path / "model.safetensors").is_file():
         return None
     try:
-        about = json.loads((place / "history.json").read_text())
-        history = [StepReport(**entry) for entry in about["steps"]]
-        match = SketchMatch(**about["match"])
-        result = load_customised(place / "model.safetensors", model)
-    except (ValueError, TypeError, KeyError, OSError) as error:
-        log.warning("the finished run in %s can't be read (%s); it is trained again", place, error)
+        record = _Record.model_validate_json((path / "history.json").read_bytes())
+        customised = load_customised(path / "model.safetensors", model)
+    except (ValueError, OSError) as error:
+        log.warning("the finished run in %s can't be read (%s); it is trained again", path, error)
         return None
-    seconds = sum(report.seconds for report in history)
-    return RunResult(result, history, match, seconds, key, place, 0, steps, bool(about.get("stopped")))
-
-
-def _save_state(path: Path, finetuner: SketchFinetuner, history: list[StepReport]) -> None:
-    state = {"finetuner": finetuner.state_dict(), "history": [asdict(report) for report in history]}
-    atomic_write(path, lambda temporary: torch.save(state, temporary))
-
-
-def _resume(path: Path, finetuner: SketchFinetuner) -> list[StepReport]:
-    if not path.is_file():
-        return []
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        finetuner.load_state_dict(state["finetuner"])
-        return [StepReport(**entry) for entry in state["history"]]
-    except (RuntimeError, ValueError, TypeError, KeyError, EOFError, OSError, pickle.UnpicklingError) as error:
-        os.replace(path, path.with_suffix(".broken"))
-        raise ValueError(
-            f"the saved state of this run in {path.parent} is damaged; it was set aside as state.broken: run again to "
-            "start afresh"
-        ) from error
+    return RunResult(customised, record.steps, record.match, path, 0, steps, record.stopped)

@@ -16,21 +16,15 @@ from torch import Tensor
 GanLoss = Literal["softplus", "least_squares", "hinge", "wasserstein", "original"]
 
 
-def _cross_entropy(logits: Tensor, target: float) -> Tensor:
-    return F.binary_cross_entropy_with_logits(logits, torch.full_like(logits, target))
-
+_SOFTPLUS = (lambda real: F.softplus(-real), F.softplus, lambda fake: F.softplus(-fake))
 
 # kind -> (D's loss on real, D's loss on fake, G's loss on fake)
 _LOSSES = {
-    "softplus": (lambda real: F.softplus(-real), F.softplus, lambda fake: F.softplus(-fake)),
+    "softplus": _SOFTPLUS,
+    "original": _SOFTPLUS,  # of the reference: the binary cross entropy with a sigmoid, which is the same function
     "least_squares": (lambda real: (real - 1).square(), torch.square, lambda fake: (fake - 1).square()),
     "hinge": (lambda real: F.relu(1 - real), lambda fake: F.relu(1 + fake), torch.neg),
     "wasserstein": (torch.neg, lambda fake: fake, torch.neg),
-    "original": (
-        lambda real: _cross_entropy(real, 1.0),
-        lambda fake: _cross_entropy(fake, 0.0),
-        lambda fake: _cross_entropy(fake, 1.0),
-    ),
 }
 
 
@@ -58,3 +52,11 @@ def r1_penalty(logits: Tensor, images: Tensor) -> Tensor:
 def weight_penalty(weights: Sequence[Tensor], originals: Sequence[Tensor]) -> Tensor:
     """Mean over tensors of mean |theta' - theta|: the paper's weight regularisation."""
     return torch.stack([(a - b).abs().mean() for a, b in zip(weights, originals, strict=True)]).mean()
+
+
+def lazy_ratio(every: int) -> float:
+    """Factor of the learning rate and exponent of beta2 that make up for the updates which lazy regularisation adds.
+
+    every: steps between these updates; 0: there are none. See StyleGAN2, appendix B.
+    """
+    return every / (every + 1) if every else 1.0

@@ -1,8 +1,8 @@
-"""Training a small StyleGAN2 from scratch: the bundled base models, or one on your own pictures.
+"""Training a StyleGAN2 from scratch: the bundled base models, or one on your own pictures.
 
 The recipe is StyleGAN2's (Karras et al., CVPR 2020): non-saturating loss, lazy R1, lazy path-length regularisation,
-style mixing and an EMA of the generator. One batch of fakes serves both networks in a step. A second discriminator, on
-the features of an ImageNet network, can be added (`networks.projected_discriminator`). The caller owns the loop.
+style mixing and an EMA of the generator. Both networks see the same batch of generated images in a step. A second
+discriminator, on the features of an ImageNet network, can be added (`networks.projected_discriminator`).
 """
 
 from __future__ import annotations
@@ -18,10 +18,12 @@ from torch import Tensor
 
 from ..networks.projected_discriminator import ProjectedDiscriminator
 from ..networks.stylegan2 import Discriminator, GanConfig, GanModel, Generator
-from ..random_streams import stream
+from ..random_streams import seeded_init, stream
 from .diffaugment import augment, parse_policy
-from .losses import fake_loss, generator_loss, r1_penalty, real_loss
+from .loop import StepReport, check_options
+from .losses import fake_loss, generator_loss, lazy_ratio, r1_penalty, real_loss
 from .placement import PlacementConfig, placed
+from .style_mixing import random_styles
 
 
 class PretrainConfig(BaseModel):
@@ -35,31 +37,37 @@ class PretrainConfig(BaseModel):
     channel_base: int = Field(
         2048, ge=64, le=65536, description="Channels at resolution r: min(channel_base / r, max)."
     )
-    channel_max: int = Field(192, ge=8, le=1024, description="Most channels of any layer.")
+    channel_max: int = Field(192, ge=8, le=1024, description="Limit of the channels of each layer.")
     images: int = Field(200_000, ge=1, description="Training length: how many real images the discriminator sees.")
-    batch: int = Field(16, ge=1, le=1024, description="Images a step.")
+    batch: int = Field(16, ge=1, le=1024, description="Images per step.")
     learning_rate: float = Field(0.002, gt=0, le=0.1, description="Adam's learning rate of both networks.")
-    decay_from: float = Field(0.7, ge=0, le=1, description="Share of the training after which the rate falls to zero.")
+    decay_from: float = Field(
+        0.7, ge=0, le=1, description="Share of the training after which the learning rate decreases to 0."
+    )
     r1_gamma: float = Field(1.0, ge=0, description="Weight of the R1 penalty.")
     r1_every: int = Field(16, ge=1, description="Steps between R1 penalties (lazy regularisation).")
-    path_weight: float = Field(2.0, ge=0, description="Weight of path-length regularisation; 0 turns it off.")
+    path_weight: float = Field(2.0, ge=0, description="Weight of path-length regularisation; 0 disables it.")
     path_every: int = Field(8, ge=1, description="Steps between path-length penalties.")
     style_mixing: float = Field(0.5, ge=0, le=1, description="Probability that a batch mixes two latents.")
-    ema_images: int = Field(5000, ge=1, description="Half-life of the generator's average, in images.")
+    ema_images: int = Field(5000, ge=1, description="Half-life of the generator's moving average, in images.")
     augmentation: str = Field(
-        "", description="DiffAugment policy for both discriminator inputs, e.g. color,translation."
+        "", description="DiffAugment of what the discriminator sees; any of color, translation, cutout, upscale."
     )
     feature_weight: float = Field(
-        0.0, ge=0, description="Weight of a second adversarial loss on the features of an ImageNet network; 0: none."
+        0.0,
+        ge=0,
+        description="Weight of a second discriminator, on the features of an ImageNet network; 0 disables it.",
     )
     feature_augmentation: str = Field(
-        "color,translation,cutout", description="DiffAugment policy of what that loss sees."
+        "color,translation,cutout", description="DiffAugment of what the second discriminator sees."
     )
-    precision: Literal["float32", "bfloat16"] = Field("float32", description="bfloat16: mixed precision.")
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32", description="bfloat16 is faster where the hardware supports it."
+    )
     seed: int = Field(0, ge=0, le=2**63 - 1, description="Seed of every random number.")
 
     def gan_config(self) -> GanConfig:
-        """The networks these options ask for."""
+        """The networks that these options describe."""
         sizes = [2**k for k in range(2, int(math.log2(self.resolution)) + 1)]
         return GanConfig(
             resolution=self.resolution,
@@ -70,22 +78,22 @@ class PretrainConfig(BaseModel):
         )
 
 
-class PretrainReport(BaseModel):
-    """What one step did. Losses are means over the batch."""
-
-    step: int
-    images: int
-    losses: dict[str, float]
-    seconds: float
-
-
 class Pretrainer:
-    """Trains a generator and a discriminator; the generator handed out is the EMA.
+    """Trains a generator and a discriminator; the generator of the result is the EMA.
 
-    pictures: uint8 [N,3,S,S] with S >= resolution (twice it keeps turned and shrunk pictures sharp); weights: [N]
-    relative sampling probabilities, to balance classes. Equal seeds give equal runs, also across a stop and
-    `load_state_dict`. base: a model to start from, in place of new networks of the size that the options ask for.
+    Equal seeds give equal runs, also across a stop and `load_state_dict`.
+
+    Args:
+        pictures: uint8 [N,3,S,S], S at least the resolution; twice the resolution keeps rotated and shrunk pictures
+            sharp.
+        config: the options.
+        placement: how pictures are placed at random.
+        weights: [N], relative sampling probabilities; equal by default.
+        base: a model to train further, instead of new networks. Its networks must be those that the options describe.
+        device: where to train.
     """
+
+    resumes_within_step = False
 
     def __init__(
         self,
@@ -97,16 +105,16 @@ class Pretrainer:
         base: GanModel | None = None,
         device: torch.device | str = "cpu",
     ):
+        if pictures.ndim != 4 or pictures.shape[1] != 3 or pictures.dtype != torch.uint8 or len(pictures) < 2:
+            raise ValueError(f"pictures are {pictures.dtype} {tuple(pictures.shape)}, expected uint8 [N,3,S,S], N >= 2")
         self.config = config = config or PretrainConfig()
         self.placement = placement or PlacementConfig()
         parse_policy(config.augmentation)
         parse_policy(config.feature_augmentation)
-        if pictures.ndim != 4 or pictures.shape[1] != 3 or pictures.dtype != torch.uint8 or len(pictures) < 2:
-            raise ValueError(f"pictures are {pictures.dtype} {tuple(pictures.shape)}, expected uint8 [N,3,S,S], N >= 2")
-        self.pictures, self.device = pictures, torch.device(device)
+        self.pictures = pictures
+        self.device = torch.device(device)
         self.weights = torch.ones(len(pictures)) if weights is None else weights.float()
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(config.seed)
+        with seeded_init(config.seed):
             self.generator = Generator(config.gan_config()).to(self.device)
             self.discriminator = Discriminator(config.gan_config()).to(self.device)
             self.projected = ProjectedDiscriminator().to(self.device) if config.feature_weight else None
@@ -116,9 +124,15 @@ class Pretrainer:
         self.generator.mapping.w_shift.requires_grad_(False)
         self.steps_done = 0
         self.mean_path = torch.zeros((), device=self.device)
-        self._optimizer_g = self._optimizer(self.generator, config.path_every if config.path_weight else 0)
-        self._optimizer_d = self._optimizer(self.discriminator, config.r1_every if config.r1_gamma else 0)
-        self._optimizer_p = self._optimizer(self.projected.heads, 0) if self.projected else None
+        self._networks = {"generator": self.generator, "discriminator": self.discriminator}
+        if self.projected:
+            self._networks["projected"] = self.projected
+        self._ratios = {
+            "generator": lazy_ratio(config.path_every if config.path_weight else 0),
+            "discriminator": lazy_ratio(config.r1_every if config.r1_gamma else 0),
+            "projected": 1.0,
+        }
+        self._optimizers = {name: self._optimizer(name) for name in self._networks}
 
     def _start_from(self, base: GanModel) -> None:
         if base.config != self.generator.config:
@@ -126,24 +140,26 @@ class Pretrainer:
                 f"{base.name} has other networks ({base.config}) than these options: {self.config.gan_config()}"
             )
         if base.discriminator is None:
-            raise ValueError(f"{base.name} has no discriminator, which training on needs")
+            raise ValueError(f"{base.name} has no discriminator, which training it further needs")
         self.generator.load_state_dict(base.generator.state_dict())
         self.discriminator.load_state_dict(base.discriminator.state_dict())
 
-    def _optimizer(self, network: torch.nn.Module, every: int) -> torch.optim.Adam:
-        ratio = every / (every + 1) if every else 1.0  # lazy regularisation adds steps: StyleGAN2, appendix B
-        parameters = [p for p in network.parameters() if p.requires_grad]
+    def _optimizer(self, name: str) -> torch.optim.Adam:
+        ratio = self._ratios[name]
+        parameters = [parameter for parameter in self._networks[name].parameters() if parameter.requires_grad]
         return torch.optim.Adam(parameters, lr=self.config.learning_rate * ratio, betas=(0.0, 0.99**ratio))
 
     @property
     def steps_total(self) -> int:
         return math.ceil(self.config.images / self.config.batch)
 
-    def step(self) -> PretrainReport:
-        """One update of both networks."""
-        config, k, started = self.config, self.steps_done, time.perf_counter()
+    def step(self) -> StepReport:
+        """One update of all networks. Raises FloatingPointError if a loss is not finite."""
+        started = time.perf_counter()
+        config = self.config
+        k = self.steps_done
         rng = stream(config.seed, "pretraining", k)
-        self._set_rate(k)
+        self._set_learning_rates()
         losses: dict[str, Tensor] = {}
         with torch.autocast(self.device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
             fake = self._update_generator(rng, losses)
@@ -156,39 +172,25 @@ class Pretrainer:
             if self.projected:
                 self._update_projected(real, fake, rng, losses)
         self._update_average()
-        self.steps_done += 1
         values = {name: float(value) for name, value in losses.items()}
         if not all(math.isfinite(value) for value in values.values()):
             raise FloatingPointError(f"the losses of step {k} are not finite: {values}; use a lower learning rate")
-        return PretrainReport(
-            step=k, images=self.steps_done * config.batch, losses=values, seconds=time.perf_counter() - started
-        )
+        self.steps_done += 1
+        return StepReport(k, values, time.perf_counter() - started)
 
-    def _set_rate(self, k: int) -> None:
-        done = k / self.steps_total
+    def _set_learning_rates(self) -> None:
+        done = self.steps_done / self.steps_total
         start = self.config.decay_from
         factor = 1.0 if done <= start else max(0.0, (1 - done) / (1 - start))
-        for optimizer, every in (
-            (self._optimizer_g, self.config.path_every if self.config.path_weight else 0),
-            (self._optimizer_d, self.config.r1_every if self.config.r1_gamma else 0),
-            *([(self._optimizer_p, 0)] if self._optimizer_p else []),
-        ):
-            optimizer.param_groups[0]["lr"] = self.config.learning_rate * factor * (every / (every + 1) if every else 1)
+        for name, optimizer in self._optimizers.items():
+            optimizer.param_groups[0]["lr"] = self.config.learning_rate * factor * self._ratios[name]
 
     def _styles(self, batch: int, rng: torch.Generator) -> Tensor:
-        """w+ of random z, two of them crossed over with probability `style_mixing`: [B,L,w_dim]."""
-        gan = self.generator.config
-        z = torch.randn(2, batch, gan.z_dim, generator=rng)
-        crossover = int(torch.randint(1, gan.style_count, (), generator=rng))
-        mixes = float(torch.rand((), generator=rng)) < self.config.style_mixing
-        ws = self.generator.map(z[0].to(self.device))[:, None].expand(-1, gan.style_count, -1)
-        if not mixes:
-            return ws
-        second = self.generator.map(z[1].to(self.device))[:, None].expand(-1, gan.style_count, -1)
-        return torch.cat([ws[:, :crossover], second[:, crossover:]], dim=1)
+        """Random w+: [batch,L,w_dim]."""
+        return random_styles(self.generator.mapping, self.generator.config, batch, self.config.style_mixing, rng)
 
     def _real(self, rng: torch.Generator) -> Tensor:
-        """A batch of pictures, flipped, turned, shrunk and moved: [B,3,R,R] in -1..1."""
+        """A batch of pictures, placed at random: [B,3,R,R] in -1..1."""
         chosen = torch.multinomial(self.weights, self.config.batch, replacement=True, generator=rng)
         return placed(self.pictures[chosen].to(self.device), self.config.resolution, self.placement, rng)
 
@@ -200,9 +202,10 @@ class Pretrainer:
         if self.projected:
             self.projected.heads.requires_grad_(False)
             seen = self.projected(augment(fake, self.config.feature_augmentation, rng))
-            losses["G features"] = (on_features := generator_loss(seen, "hinge")).detach()
+            on_features = generator_loss(seen, "hinge")
+            losses["G features"] = on_features.detach()
             loss = loss + on_features * self.config.feature_weight
-        _descend(self._optimizer_g, loss)
+        _descend(self._optimizers["generator"], loss)
         return fake.detach()
 
     def _regularise_path(self, rng: torch.Generator, losses: dict[str, Tensor]) -> None:
@@ -215,32 +218,32 @@ class Pretrainer:
         mean = self.mean_path.lerp(lengths.mean(), 0.01)
         self.mean_path = mean.detach()
         penalty = (lengths - mean).square().mean()
-        _descend(self._optimizer_g, penalty * self.config.path_weight * self.config.path_every)
+        _descend(self._optimizers["generator"], penalty * self.config.path_weight * self.config.path_every)
         losses["path"] = penalty.detach()
 
     def _update_discriminator(
         self, real: Tensor, fake: Tensor, rng: torch.Generator, losses: dict[str, Tensor]
     ) -> None:
         self.discriminator.requires_grad_(True)
-        if self.discriminator.mapping is not None:
-            self.discriminator.mapping.w_shift.requires_grad_(False)
         on_fake = fake_loss(self.discriminator(augment(fake, self.config.augmentation, rng)))
         on_real = real_loss(self.discriminator(augment(real, self.config.augmentation, rng)))
-        _descend(self._optimizer_d, on_fake + on_real)
-        losses["D fake"], losses["D real"] = on_fake.detach(), on_real.detach()
+        _descend(self._optimizers["discriminator"], on_fake + on_real)
+        losses["D fake"] = on_fake.detach()
+        losses["D real"] = on_real.detach()
 
     def _update_projected(self, real: Tensor, fake: Tensor, rng: torch.Generator, losses: dict[str, Tensor]) -> None:
         self.projected.heads.requires_grad_(True)
         policy = self.config.feature_augmentation
-        seen_fake, seen_real = (self.projected(augment(x, policy, rng)) for x in (fake, real))
-        loss = fake_loss(seen_fake, "hinge") + real_loss(seen_real, "hinge")
-        _descend(self._optimizer_p, loss)
+        on_fake = fake_loss(self.projected(augment(fake, policy, rng)), "hinge")
+        on_real = real_loss(self.projected(augment(real, policy, rng)), "hinge")
+        loss = on_fake + on_real
+        _descend(self._optimizers["projected"], loss)
         losses["D features"] = loss.detach()
 
     def _regularise_gradient(self, real: Tensor, rng: torch.Generator, losses: dict[str, Tensor]) -> None:
         real = real.detach().requires_grad_(True)
         penalty = r1_penalty(self.discriminator(augment(real, self.config.augmentation, rng)), real)
-        _descend(self._optimizer_d, penalty * (self.config.r1_gamma / 2 * self.config.r1_every))
+        _descend(self._optimizers["discriminator"], penalty * (self.config.r1_gamma / 2 * self.config.r1_every))
         losses["R1"] = penalty.detach()
 
     @torch.no_grad()
@@ -263,31 +266,20 @@ class Pretrainer:
             "config": self.config.model_dump(),
             "placement": self.placement.model_dump(),
             "step": self.steps_done,
-            "generator": self.generator.state_dict(),
-            "discriminator": self.discriminator.state_dict(),
+            "networks": {name: network.state_dict() for name, network in self._networks.items()},
+            "optimizers": {name: optimizer.state_dict() for name, optimizer in self._optimizers.items()},
             "average": self.average.state_dict(),
-            "optimizer_g": self._optimizer_g.state_dict(),
-            "optimizer_d": self._optimizer_d.state_dict(),
             "mean_path": self.mean_path,
-            **({"projected": self.projected.state_dict()} if self.projected else {}),
-            **({"optimizer_p": self._optimizer_p.state_dict()} if self._optimizer_p else {}),
         }
 
     def load_state_dict(self, state: dict) -> None:
-        """Go on from `state_dict()`. Only the length of the training may differ in the options."""
-        theirs, ours = PretrainConfig(**state["config"]).model_dump(), self.config.model_dump()
-        changed = [key for key in ours if key != "images" and theirs.get(key) != ours[key]]
-        if changed:
-            key = changed[0]
-            raise ValueError(f"the saved run has {key} {theirs.get(key)}, this one {ours[key]}: use the same options")
-        self.generator.load_state_dict(state["generator"])
-        self.discriminator.load_state_dict(state["discriminator"])
+        """Go on from `state_dict()`. Raises ValueError if options other than the number of images differ."""
+        check_options(state["config"], self.config, length="images")
+        check_options(state["placement"], self.placement)
+        for name, network in self._networks.items():
+            network.load_state_dict(state["networks"][name])
+            self._optimizers[name].load_state_dict(state["optimizers"][name])
         self.average.load_state_dict(state["average"])
-        self._optimizer_g.load_state_dict(state["optimizer_g"])
-        self._optimizer_d.load_state_dict(state["optimizer_d"])
-        if self.projected:
-            self.projected.load_state_dict(state["projected"])
-            self._optimizer_p.load_state_dict(state["optimizer_p"])
         self.mean_path = state["mean_path"].to(self.device)
         self.steps_done = int(state["step"])
 

@@ -1,4 +1,4 @@
-"""Training a small PhotoSketch on pairs of photo and drawing."""
+"""Training a small photo-to-sketch network (PhotoSketch) on pairs of photo and drawing."""
 
 from __future__ import annotations
 
@@ -17,15 +17,23 @@ from torch import Tensor
 
 from ..checkpoints.native import save_photosketch
 from ..datasets import ImageSet, hold_out, image_names
-from ..files import atomic_write
 from ..images import resize
 from ..networks.photosketch import PhotoSketch
-from ..random_streams import stream
+from ..random_streams import seeded_init, stream
 from ..sketches.distance import chamfer
-from .sketcher_data import SIDE, Pairs, _inked, augment_pairs, balanced, degrade, pairs_from_file, pairs_from_photos
+from . import loop
+from .sketcher_data import (
+    SIDE,
+    Pairs,
+    augment_pairs,
+    balanced,
+    degrade,
+    ink_of_lines,
+    pairs_from_file,
+    pairs_from_photos,
+)
 
 log = logging.getLogger(__name__)
-CHECKPOINT_SECONDS = 60
 
 
 class SketcherConfig(BaseModel):
@@ -36,70 +44,84 @@ class SketcherConfig(BaseModel):
     width: int = Field(16, ge=1, le=256, description="Channels of the first layer; the published network has 64.")
     blocks: int = Field(3, ge=0, le=32, description="Residual blocks; the published network has 9.")
     steps: int = Field(1200, ge=1, description="Training length in steps.")
-    batch: int = Field(24, ge=2, le=1024, description="Pairs a step at 64 px; a quarter of them at 128 px.")
-    learning_rate: float = Field(0.002, gt=0, le=0.1, description="Adam's learning rate at the start; falls to zero.")
-    stroke_width: float = Field(
-        0.02, ge=0.005, le=0.1, description="Width of the pen as a share of the side of a 64 px drawing."
+    batch: int = Field(24, ge=2, le=1024, description="Pairs per step at 64 px; a quarter as many at 128 px.")
+    learning_rate: float = Field(
+        0.002, gt=0, le=0.1, description="Adam's learning rate at the start; it decreases to 0."
     )
-    photo_count: int = Field(3000, ge=1, description="Photos used, the same number of each folder where possible.")
+    stroke_width: float = Field(
+        0.02, ge=0.005, le=0.1, description="Width of the strokes, as a share of the side of a 64 px drawing."
+    )
+    photo_count: int = Field(3000, ge=1, description="Number of photos used, the same of each folder if possible.")
     pairs_share: float = Field(0.35, ge=0, le=1, description="Share of every batch taken from the given pairs.")
     large_every: int = Field(
-        4, ge=1, description="Every so many steps train at 128 px instead of 64 px, with a pen as many pixels wide."
+        4, ge=1, description="One step in so many trains at 128 px instead of 64 px, with strokes as many pixels wide."
     )
     settle: float = Field(0.2, ge=0, le=1, description="Last share of the training with fixed batch-norm statistics.")
-    precision: Literal["float32", "bfloat16"] = Field("bfloat16", description="bfloat16: mixed precision.")
+    precision: Literal["float32", "bfloat16"] = Field(
+        "bfloat16", description="bfloat16 is faster where the hardware supports it."
+    )
     seed: int = Field(0, ge=0, le=2**63 - 1, description="Seed of every random number.")
 
 
 class SketcherTrainer:
-    """Trains a PhotoSketch on pairs. `step()` again and again, then `result()`.
+    """Trains a PhotoSketch on pairs: call `step` repeatedly, then `result`.
 
-    Every random number of step k comes from (seed, k), so that N + M steps equal N steps, a restart and M steps.
+    Every random number of step k comes from a stream of (seed, k), so that N + M steps equal N steps, a restart and M
+    steps.
     """
 
-    def __init__(self, config: SketcherConfig, photos: Pairs, pairs: Pairs | None = None, *, device: str = "cpu"):
-        self.config, self.photos, self.pairs, self.device = config, photos, pairs, torch.device(device)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(config.seed)
+    resumes_within_step = False
+
+    def __init__(
+        self, config: SketcherConfig, photos: Pairs, pairs: Pairs | None = None, *, device: torch.device | str = "cpu"
+    ):
+        self.config = config
+        self.photos = photos
+        self.pairs = pairs
+        self.device = torch.device(device)
+        with seeded_init(config.seed):
             self.net = PhotoSketch(width=config.width, blocks=config.blocks).to(self.device)
         self.optimizer = torch.optim.Adam(self.net.parameters(), lr=config.learning_rate, betas=(0.9, 0.99))
         self.steps_done = 0
 
-    def step(self) -> dict[str, float]:
-        """One update -> the losses of `drawing_losses`, means over the batch."""
-        config, k = self.config, self.steps_done
+    def step(self) -> loop.StepReport:
+        """One update of the network, by `drawing_losses`. Raises FloatingPointError if the loss is not finite."""
+        started = time.perf_counter()
+        config = self.config
+        k = self.steps_done
         rng = stream(config.seed, "sketcher training", k)
-        large = k % config.large_every == config.large_every - 1
-        pen = config.stroke_width * 64 * (1 if large else 2)
-        photo, ink = self._batch(max(2, config.batch // 4) if large else config.batch, pen, rng)
-        if not large:
-            photo, ink = F.avg_pool2d(photo, 2), F.avg_pool2d(ink, 2)
-        photo = degrade(photo, rng)
+        photo, ink = self._batch(k % config.large_every == config.large_every - 1, rng)
+        photo = degrade(photo, rng).to(self.device)
         self.net.train(k < config.steps * (1 - config.settle))
-        for group in self.optimizer.param_groups:
-            group["lr"] = config.learning_rate * (0.5 + 0.5 * math.cos(math.pi * min(1, k / config.steps)))
-        photo, ink = photo.to(self.device), ink.to(self.device)
+        decay = 0.5 + 0.5 * math.cos(math.pi * min(1, k / config.steps))
+        self.optimizer.param_groups[0]["lr"] = config.learning_rate * decay
         with torch.autocast(self.device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
             raw = self.net.model[:-1](photo)
-        losses = drawing_losses(raw.float(), ink)
+        losses = drawing_losses(raw.float(), ink.to(self.device))
         total = sum(losses.values())
         if not torch.isfinite(total):
-            raise FloatingPointError(f"the loss is {float(total.detach())} in step {k}; lower the learning rate")
+            raise FloatingPointError(f"the loss is {float(total.detach())} in step {k}; use a lower learning rate")
         self.optimizer.zero_grad(set_to_none=True)
         total.backward()
         self.optimizer.step()
         self.steps_done += 1
-        return {name: float(value.detach()) for name, value in losses.items()}
+        values = {name: float(value.detach()) for name, value in losses.items()}
+        return loop.StepReport(k, values, time.perf_counter() - started)
 
-    def _batch(self, count: int, pen: float, rng: torch.Generator) -> tuple[Tensor, Tensor]:
-        """`count` augmented pairs: photo [B,3,128,128] in -1..1, ink [B,1,128,128] in 0..1."""
+    def _batch(self, large: bool, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Augmented pairs, at 128 px if `large`, else at 64 px: photo [B,3,S,S] in -1..1, ink [B,1,S,S] in 0..1."""
+        count = max(2, self.config.batch // 4) if large else self.config.batch
+        stroke_width = self.config.stroke_width * 64 * (1 if large else 2)  # in pixels of the pairs, of 128 px
         from_pairs = round(count * self.config.pairs_share) if self.pairs is not None else 0
         parts = []
         for source, share in ((self.photos, count - from_pairs), (self.pairs, from_pairs)):
             if share:
                 index = torch.randint(len(source), (share,), generator=rng)
                 parts.append(torch.cat([source.photo[index], source.distance[index], source.object[index]], dim=1))
-        return augment_pairs(torch.cat(parts).float() / 255, pen, rng)
+        photo, ink = augment_pairs(torch.cat(parts).float() / 255, stroke_width, rng)
+        if large:
+            return photo, ink
+        return F.avg_pool2d(photo, 2), F.avg_pool2d(ink, 2)
 
     def result(self) -> PhotoSketch:
         """The network as trained so far: a copy in evaluation mode, frozen, float32 on the CPU."""
@@ -117,25 +139,24 @@ class SketcherTrainer:
         }
 
     def load_state_dict(self, state: dict) -> None:
-        """Go on from `state_dict()`. Only the length of the training may differ in the options."""
-        ours = self.config.model_dump()
-        changed = [key for key in ours if key != "steps" and state["config"].get(key) != ours[key]]
-        if changed:
-            key = changed[0]
-            theirs = state["config"].get(key)
-            raise ValueError(f"the saved run has {key} {theirs}, this one {ours[key]}: use the same options")
+        """Go on from `state_dict()`. Raises ValueError if options other than the number of steps differ."""
+        loop.check_options(state["config"], self.config, length="steps")
         self.net.load_state_dict(state["net"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.steps_done = int(state["step"])
 
 
 def drawing_losses(raw: Tensor, ink: Tensor) -> dict[str, Tensor]:
-    """raw [B,1,H,W]: the network before its tanh; ink [B,1,H,W] in 0..1.
+    """Losses of drawings: `match`, the cross entropy per pixel, and `overlap`, the soft Dice loss over the batch.
 
-    ink = (1 - tanh(raw)) / 2 = sigmoid(-2 raw). Cross entropy settles on grey where a line may be or not; the overlap
-    (soft Dice, over the batch) favours whole dark lines.
+    Cross entropy alone settles on grey where it is uncertain whether there is a line; the overlap favours whole dark
+    lines.
+
+    Args:
+        raw: output of the network before its tanh, [B,1,H,W].
+        ink: the wanted drawing in 0..1, [B,1,H,W]; 1 is ink.
     """
-    logits = -2 * raw
+    logits = -2 * raw  # ink = (1 - tanh(raw)) / 2 = sigmoid(-2 raw)
     drawn = torch.sigmoid(logits)
     overlap = 1 - (2 * (drawn * ink).sum() + 1) / (drawn.square().sum() + ink.square().sum() + 1)
     return {"match": F.binary_cross_entropy_with_logits(logits, ink), "overlap": 0.3 * overlap}
@@ -145,15 +166,16 @@ def drawing_losses(raw: Tensor, ink: Tensor) -> dict[str, Tensor]:
 def evaluate_sketcher(
     sketcher: torch.nn.Module, pairs: Pairs, *, size: int = 64, stroke_width: float = 0.02
 ) -> dict[str, float]:
-    """How near a sketcher's drawings of size x size px come to those of the pairs: means over the pairs.
+    """Compare a sketcher's drawings of size x size px with those of the pairs: means over the pairs.
 
-    l1: absolute difference of ink (0..1) per pixel; chamfer: see metrics.chamfer, in units of the side; ink: inked
-    share of the drawing, and wanted: of the pair's.
+    Returns:
+        l1: absolute difference of ink (0..1) per pixel. chamfer: see `sketches.distance.chamfer`, in units of the side.
+        ink, wanted: share of pixels that are ink, in the sketcher's drawings and in those of the pairs.
     """
     totals: dict[str, float] = defaultdict(float)
     for k in range(len(pairs)):
         photo = resize(pairs.photo[k : k + 1].float() / 127.5 - 1, size).clamp(-1, 1)
-        ink = _inked(pairs.distance[k : k + 1].float() / 16, stroke_width * SIDE)
+        ink = ink_of_lines(pairs.distance[k : k + 1].float() / 16, stroke_width * SIDE)
         wanted = 1 - 2 * F.adaptive_avg_pool2d(ink, size)
         drawing = sketcher(photo)
         totals["l1"] += (drawing - wanted).abs().mean().item() / 2
@@ -169,48 +191,32 @@ def train_sketcher(
     pairs: Path | None,
     out: Path,
     *,
-    on_step: Callable[[int, dict[str, float]], None] | None = None,
+    on_step: Callable[[loop.StepReport], None] | None = None,
     resume: bool = True,
-    device: str = "cpu",
+    device: torch.device | str = "cpu",
 ) -> PhotoSketch:
-    """Trains on a folder or zip of photos on white, and pairs (.npz), and saves the network as `out` in half precision.
+    """Train a network and save it in half precision. Every tenth photo of each folder is held out, for evaluation.
 
-    Every tenth photo of each folder is left out, for evaluation. Progress is kept beside `out` about once a minute and
-    on interruption; with `resume` the next call goes on from there. on_step(steps done, losses) after each step.
+    Args:
+        config: the options.
+        photos: folder or zip of photos of single objects on white.
+        pairs: .npz file of pairs, see `pairs_from_file`.
+        out: file of the network. The state of an unfinished training is beside it.
+        on_step: called after each step.
+        resume: whether to go on with an unfinished training.
+        device: where to train.
     """
     out = Path(out)
-    saved = out.with_name(out.name + ".state.pt")
+    state_file = out.with_name(out.name + ".state.pt")
     training, _ = hold_out(image_names(photos))
     chosen = ImageSet(photos, SIDE, names=balanced(training, config.photo_count))
-    log.info("drawing the contours of %d photos", len(chosen))
-    trainer = SketcherTrainer(
-        config, pairs_from_photos(chosen), pairs_from_file(pairs) if pairs else None, device=device
-    )
-    if resume and saved.exists():
-        trainer.load_state_dict(torch.load(saved, map_location="cpu", weights_only=True))
-        log.info("going on from step %d", trainer.steps_done)
-
-    def keep() -> None:
-        atomic_write(saved, lambda path: torch.save(trainer.state_dict(), path))
-
-    kept, in_step = time.monotonic(), False
-    try:
-        while trainer.steps_done < config.steps:
-            in_step = True
-            losses = trainer.step()
-            in_step = False
-            if on_step:
-                on_step(trainer.steps_done, losses)
-            if time.monotonic() - kept > CHECKPOINT_SECONDS:
-                keep()
-                kept = time.monotonic()
-    except BaseException:
-        if not in_step:  # a step cut short leaves weights that belong to no step
-            keep()
-        raise
+    log.info("computing the contours of %d photos", len(chosen))
+    given = pairs_from_file(pairs) if pairs else None
+    trainer = SketcherTrainer(config, pairs_from_photos(chosen), given, device=device)
+    history = loop.resume(trainer, state_file) if resume else []
+    loop.train(trainer, config.steps, state_file, history, on_step=on_step)
     net = trainer.result()
-    save_photosketch(
-        net, out, dtype=torch.float16, metadata={"training": config.model_dump_json(), "photos": str(len(chosen))}
-    )
-    saved.unlink(missing_ok=True)
+    about = {"training": config.model_dump_json(), "photos": str(len(chosen))}
+    save_photosketch(net, out, dtype=torch.float16, metadata=about)
+    state_file.unlink(missing_ok=True)
     return net

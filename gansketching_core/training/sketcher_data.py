@@ -1,7 +1,7 @@
 """Pairs of photo and drawing: from photos on white, whose contours are computed, and from files of pairs.
 
-A drawing is kept as the distance to its lines, so that it can be turned and zoomed with its photo and still be inked
-with one pen.
+A drawing is stored as the distance to its lines, so that it can be rotated and zoomed with its photo and still be inked
+with strokes of one width.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from scipy import ndimage
 from torch import Tensor
 
@@ -23,13 +24,16 @@ from ..images import resize
 from ..sketches.strokes import skeleton
 
 SIDE = 128  # pixels of the training pairs
-FAR = 255 / 16  # distances to lines are kept in sixteenths of a pixel, in one byte
+FAR = 255 / 16  # pixels: the largest distance to lines that is stored, in sixteenths of a pixel, in one byte
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """Photos with their drawings, in bytes: photo [N,3,128,128]; distance to the nearest line [N,1,128,128] in
-    sixteenths of a pixel; object [N,1,128,128], 255 inside the object and 0 on the white around it."""
+    """Photos with their drawings, all of them uint8.
+
+    photo: [N,3,128,128]. distance: to the nearest line, in sixteenths of a pixel, [N,1,128,128]. object: 255 inside the
+    object and 0 on the white around it, [N,1,128,128].
+    """
 
     photo: Tensor
     distance: Tensor
@@ -40,38 +44,39 @@ class Pairs:
 
     @staticmethod
     def stack(items: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> Pairs:
-        """From (photo [128,128,3] of bytes, lines [128,128] of bool, object [128,128] of bool) each."""
-        photo = torch.from_numpy(np.stack([item[0] for item in items])).permute(0, 3, 1, 2).contiguous()
-        lines = np.stack([np.minimum(_distance(item[1]), FAR) * 16 for item in items])
-        inside = np.stack([item[2] * np.uint8(255) for item in items])
+        """From tuples of photo (uint8 [128,128,3]), lines (bool [128,128]) and object (bool [128,128])."""
+        photos = np.stack([photo for photo, _, _ in items])
+        distances = np.stack([_stored_distance(lines) for _, lines, _ in items])
+        objects = np.stack([inside * np.uint8(255) for _, _, inside in items])
         return Pairs(
-            photo, torch.from_numpy(lines.round().astype(np.uint8))[:, None], torch.from_numpy(inside)[:, None]
+            torch.from_numpy(rearrange(photos, "n h w c -> n c h w")).contiguous(),
+            torch.from_numpy(distances)[:, None],
+            torch.from_numpy(objects)[:, None],
         )
 
 
-def _distance(lines: np.ndarray) -> np.ndarray:
-    return ndimage.distance_transform_edt(~lines) if lines.any() else np.full(lines.shape, FAR)
+def _stored_distance(lines: np.ndarray) -> np.ndarray:
+    distance = ndimage.distance_transform_edt(~lines) if lines.any() else np.full(lines.shape, FAR)
+    return (np.minimum(distance, FAR) * 16).round().astype(np.uint8)
 
 
 def find_object(photo: np.ndarray) -> np.ndarray:
-    """Photo [H,W,3] of bytes on white -> [H,W] of bool, where the object is; holes (highlights) are filled."""
+    """Photo on white, uint8 [H,W,3] -> bool [H,W], true inside the object; holes (highlights) are filled."""
     colour = ndimage.gaussian_filter(255 - photo.astype(np.float32), (1, 1, 0))
     spread = colour.max(axis=2) - colour.min(axis=2)
-    found = (colour.mean(axis=2) + 1.5 * spread) > 38  # pale colours count, pale grey shadows do not
-    found = ndimage.binary_fill_holes(ndimage.binary_closing(np.pad(found, 4), iterations=3))[4:-4, 4:-4]
-    labels, count = ndimage.label(found)
+    inside = (colour.mean(axis=2) + 1.5 * spread) > 38  # includes pale colours, but no pale grey shadows
+    inside = ndimage.binary_fill_holes(ndimage.binary_closing(np.pad(inside, 4), iterations=3))[4:-4, 4:-4]
+    labels, count = ndimage.label(inside)
     if count > 1:
-        sizes = ndimage.sum_labels(found, labels, np.arange(1, count + 1))
-        found = np.isin(labels, 1 + np.flatnonzero(sizes >= 0.05 * sizes.max()))
-    return ndimage.gaussian_filter(found.astype(np.float32), 1.5, mode="nearest") > 0.5
+        sizes = ndimage.sum_labels(inside, labels, np.arange(1, count + 1))
+        inside = np.isin(labels, 1 + np.flatnonzero(sizes >= 0.05 * sizes.max()))
+    return ndimage.gaussian_filter(inside.astype(np.float32), 1.5, mode="nearest") > 0.5
 
 
-def draw_lines(photo: np.ndarray, inside: np.ndarray) -> np.ndarray:
-    """The object's outline and its strong, long inner edges: [H,W] of bool, one pixel wide."""
-    outline = inside & ~ndimage.binary_erosion(inside)  # along the frame too: it shows once the photo is zoomed out
-    colour = ndimage.gaussian_filter(photo.astype(np.float32), (2.2, 2.2, 0))
-    energy = sum(np.square(ndimage.sobel(colour, axis=axis) / 8).sum(axis=2) for axis in (0, 1))
-    edges = np.sqrt(energy)
+def find_lines(photo: np.ndarray, inside: np.ndarray) -> np.ndarray:
+    """The object's outline and its strong, long inner edges: bool [H,W], lines one pixel wide."""
+    outline = inside & ~ndimage.binary_erosion(inside)  # also along the border, which shows when the photo is shrunk
+    edges = np.sqrt(_edge_energy(photo, sigma=2.2))
     local = ndimage.gaussian_filter(edges, 6)
     strong = (edges > 20) & (edges > 1.25 * local) & (ndimage.distance_transform_edt(inside) > 6)
     inner = skeleton(strong)
@@ -80,19 +85,25 @@ def draw_lines(photo: np.ndarray, inside: np.ndarray) -> np.ndarray:
     return outline | np.isin(labels, 1 + np.flatnonzero(lengths >= 18))
 
 
+def _edge_energy(photo: np.ndarray, sigma: float) -> np.ndarray:
+    """Squared gradient of a blurred photo, summed over the colours: [H,W]."""
+    colour = ndimage.gaussian_filter(photo.astype(np.float32), (sigma, sigma, 0))
+    return sum(np.square(ndimage.sobel(colour, axis=axis) / 8).sum(axis=2) for axis in (0, 1))
+
+
 def pairs_from_photos(photos: ImageSet) -> Pairs:
     """Photos on white at 128 px, with the drawings computed from them."""
     items = []
-    for photo in photos.data.permute(0, 2, 3, 1).numpy():
+    for photo in rearrange(photos.data, "n c h w -> n h w c").numpy():
         inside = find_object(photo)
-        items.append((photo, draw_lines(photo, inside), inside))
+        items.append((photo, find_lines(photo, inside), inside))
     return Pairs.stack(items)
 
 
 def pairs_from_file(path: str | Path) -> Pairs:
-    """An .npz file with `photo` [N,H,H,3] and `sketch` [N,H,H] (black on white), both bytes.
+    """Read an .npz file with `photo` [N,H,H,3] and `sketch` [N,H,H] (black on white), both uint8.
 
-    Only those lines of a sketch are kept that have an edge of the photo nearby: a network can't learn the others.
+    Lines of a sketch that are not near an edge of the photo are left out: a network can't learn them.
     """
     try:
         with np.load(path, allow_pickle=False) as file:
@@ -105,20 +116,19 @@ def pairs_from_file(path: str | Path) -> Pairs:
     if photos.dtype != np.uint8 or sketches.dtype != np.uint8:
         raise ValueError(f"{path}: photo is {photos.dtype}, sketch {sketches.dtype}; both must be uint8")
     items = []
-    for photo, sketch in zip(_to_side(photos), _to_side(sketches[..., None])[..., 0]):
-        colour = ndimage.gaussian_filter(photo.astype(np.float32), (1, 1, 0))
-        energy = sum(np.square(ndimage.sobel(colour, axis=axis) / 8).sum(axis=2) for axis in (0, 1))
-        near_edge = ndimage.distance_transform_edt(energy < 8**2) < 4 if (energy >= 8**2).any() else energy > 0
+    for photo, sketch in zip(_resized(photos), _resized(sketches[..., None])[..., 0]):
+        is_edge = _edge_energy(photo, sigma=1) >= 8**2
+        near_edge = ndimage.distance_transform_edt(~is_edge) < 4 if is_edge.any() else is_edge
         items.append((photo, skeleton(sketch < 128) & near_edge, find_object(photo)))
     return Pairs.stack(items)
 
 
-def _to_side(bytes_: np.ndarray) -> np.ndarray:
-    """[N,H,H,C] of bytes -> [N,128,128,C]."""
-    x = torch.from_numpy(bytes_).permute(0, 3, 1, 2)
+def _resized(images: np.ndarray) -> np.ndarray:
+    """uint8 [N,H,H,C] -> uint8 [N,128,128,C]."""
+    x = torch.from_numpy(rearrange(images, "n h w c -> n c h w"))
     if x.shape[2] != SIDE:
         x = torch.cat([resize(part.float(), SIDE).clamp(0, 255).round().byte() for part in x.split(64)])
-    return x.permute(0, 2, 3, 1).numpy()
+    return rearrange(x, "n c h w -> n h w c").numpy()
 
 
 def balanced(names: Sequence[str], count: int) -> list[str]:
@@ -129,40 +139,47 @@ def balanced(names: Sequence[str], count: int) -> list[str]:
     ranked = []
     for members in folders.values():
         stride = max(1, round(len(members) * len(folders) / count))
-        order = [k for first in range(stride) for k in range(first, len(members), stride)]
-        ranked += [(rank, members[k]) for rank, k in enumerate(order)]
+        spread = [name for first in range(stride) for name in members[first::stride]]
+        ranked += enumerate(spread)
     return [name for _, name in sorted(ranked)[:count]]
 
 
-def augment_pairs(x: Tensor, pen: float, rng: torch.Generator) -> tuple[Tensor, Tensor]:
-    """x [B,5,S,S] in 0..1 (photo, distance, object), pen in pixels -> photo [B,3,S,S] in -1..1, ink [B,1,S,S] in 0..1.
+def augment_pairs(x: Tensor, stroke_width: float, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Rotate by any angle, zoom to 0.55-1.1, mirror, shift; mix the colours; change the white ground of a third.
 
-    Turned by any angle, zoomed to 0.55-1.1, mirrored, moved; colours mixed; the white around a third of the objects
-    becomes another colour or a gradient.
+    Args:
+        x: photo, distance and object in 0..1, [B,5,S,S].
+        stroke_width: of the drawings, in pixels.
+        rng: random stream, on the CPU.
+
+    Returns:
+        Photos [B,3,S,S] in -1..1 and ink [B,1,S,S] in 0..1.
     """
-    count, side = len(x), x.shape[-1]
+    count, _, side, _ = x.shape
     chance = torch.rand(count, 6, generator=rng)
-    angle, zoom = chance[:, 0] * 2 * math.pi, 0.55 + 0.55 * chance[:, 1]
+    angle = chance[:, 0] * 2 * math.pi
     angle = torch.where(chance[:, 5] < 0.5, (chance[:, 0] - 0.5) * 0.5, angle)  # half of them nearly upright
-    mirror, shift = torch.sign(chance[:, 2] - 0.5), (chance[:, 3:5] - 0.5) * 0.4
-    rows = [angle.cos() * mirror, -angle.sin(), shift[:, 0]], [angle.sin() * mirror, angle.cos(), shift[:, 1]]
-    theta = torch.stack([torch.stack(row, dim=1) for row in rows], dim=1) / zoom[:, None, None]  # [B,2,3]
+    zoom = 0.55 + 0.55 * chance[:, 1]
+    mirror = torch.sign(chance[:, 2] - 0.5)
+    shift = (chance[:, 3:5] - 0.5) * 0.4
+    row_x = torch.stack([angle.cos() * mirror, -angle.sin(), shift[:, 0]], dim=1)
+    row_y = torch.stack([angle.sin() * mirror, angle.cos(), shift[:, 1]], dim=1)
+    theta = torch.stack([row_x, row_y], dim=1) / zoom[:, None, None]  # [B,2,3]
     grid = F.affine_grid(theta, [count, 1, side, side], align_corners=False)
-    blank = x.new_tensor([1, 1, 1, 1, 0])[None, :, None, None]  # white, far from lines, no object: what moves in
+    blank = x.new_tensor([1, 1, 1, 1, 0])[None, :, None, None]  # outside: white, far from lines, no object
     x = F.grid_sample(x - blank, grid, padding_mode="zeros", align_corners=False) + blank
-    distance = x[:, 3:4] * FAR * zoom[:, None, None, None]
-    ink = _inked(distance, pen)
-    photo = mix_colours(x[:, :3], rng)
-    return (other_ground(photo, x[:, 4:], rng) * 2 - 1).clamp(-1, 1), ink
+    ink = ink_of_lines(x[:, 3:4] * FAR * zoom[:, None, None, None], stroke_width)
+    photo = change_ground(mix_colours(x[:, :3], rng), x[:, 4:], rng)
+    return (photo * 2 - 1).clamp(-1, 1), ink
 
 
-def _inked(distance: Tensor, pen: float) -> Tensor:
-    """Distances to lines -> ink in 0..1 of a pen `pen` wide, both in pixels."""
-    return (pen / 2 + 0.5 - distance).clamp(0, 1)
+def ink_of_lines(distance: Tensor, stroke_width: float) -> Tensor:
+    """Ink in 0..1 of strokes along lines, from the distance to the lines; both arguments are in pixels."""
+    return (stroke_width / 2 + 0.5 - distance).clamp(0, 1)
 
 
 def mix_colours(photo: Tensor, rng: torch.Generator) -> Tensor:
-    """Random linear mixes of the channels and contrast, about white, so that white stays white. [B,3,H,W] in 0..1."""
+    """Photos [B,3,H,W] in 0..1 with their channels mixed and their contrast changed at random; white stays white."""
     count = len(photo)
     swap = torch.stack([torch.eye(3)[torch.randperm(3, generator=rng)] for _ in range(count)])
     swap[torch.rand(count, generator=rng) < 0.7] = torch.eye(3)
@@ -171,25 +188,28 @@ def mix_colours(photo: Tensor, rng: torch.Generator) -> Tensor:
     return (1 - torch.einsum("bij,bjhw->bihw", mix, 1 - photo)).clamp(0, 1)
 
 
-def other_ground(photo: Tensor, inside: Tensor, rng: torch.Generator) -> Tensor:
-    """A third of the photos [B,3,H,W] in 0..1 get a pale or coloured ground with a slope of brightness."""
+def change_ground(photo: Tensor, inside: Tensor, rng: torch.Generator) -> Tensor:
+    """Give a third of the photos [B,3,H,W] in 0..1 a ground of another colour and a gradient of brightness.
+
+    inside: [B,1,H,W], 1 inside the object and 0 on the ground.
+    """
     count, side = len(photo), photo.shape[-1]
     colour = 1 - torch.rand(count, 3, generator=rng) * torch.rand(count, 1, generator=rng)
-    slope = torch.linspace(-0.5, 0.5, side)[None, None, :, None] * torch.rand(count, 1, 1, 1, generator=rng)
+    gradient = torch.linspace(-0.5, 0.5, side)[None, None, :, None] * torch.rand(count, 1, 1, 1, generator=rng)
     colour[torch.rand(count, generator=rng) < 0.67] = 1
-    slope = slope * (colour.amin(dim=1) < 1)[:, None, None, None]
-    around = 1 - F.avg_pool2d(inside, 3, stride=1, padding=1, count_include_pad=False)
-    return (photo + around * (colour[:, :, None, None] - 1 + slope)).clamp(0, 1)
+    gradient = gradient * (colour.amin(dim=1) < 1)[:, None, None, None]
+    ground = 1 - F.avg_pool2d(inside, 3, stride=1, padding=1, count_include_pad=False)
+    return (photo + ground * (colour[:, :, None, None] - 1 + gradient)).clamp(0, 1)
 
 
 def degrade(photo: Tensor, rng: torch.Generator) -> Tensor:
     """Blur and noise, as in generated images, each on about half of the photos [B,3,H,W] in -1..1."""
     count = len(photo)
     amount = torch.rand(count, 2, 1, 1, 1, generator=rng)
-    on = torch.rand(count, 2, 1, 1, 1, generator=rng) < 0.5
+    applies = torch.rand(count, 2, 1, 1, 1, generator=rng) < 0.5
     blurred = F.avg_pool2d(photo, 3, stride=1, padding=1, count_include_pad=False)
-    photo = torch.where(on[:, 0], torch.lerp(photo, blurred, amount[:, 0]), photo)
-    noise = torch.randn(photo.shape, generator=rng)
-    grain = F.avg_pool2d(noise, 3, stride=1, padding=1) * 2  # generators leave blotches, not single pixels
-    noise = torch.where(torch.rand(count, 1, 1, 1, generator=rng) < 0.5, noise, grain)
-    return torch.where(on[:, 1], photo + 0.12 * amount[:, 1] * noise, photo)
+    photo = torch.where(applies[:, 0], torch.lerp(photo, blurred, amount[:, 0]), photo)
+    fine = torch.randn(photo.shape, generator=rng)
+    coarse = F.avg_pool2d(fine, 3, stride=1, padding=1) * 2  # artefacts of generators are larger than a pixel
+    noise = torch.where(torch.rand(count, 1, 1, 1, generator=rng) < 0.5, fine, coarse)
+    return torch.where(applies[:, 1], photo + 0.12 * amount[:, 1] * noise, photo)

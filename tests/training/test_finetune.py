@@ -1,4 +1,4 @@
-"""The fine-tuner: what trainable, what doesn't, every option, exact resuming, errors."""
+"""The fine-tuner: what is trained and what is not, every option, exact resuming, errors."""
 
 import math
 
@@ -13,6 +13,7 @@ from gansketching_core.datasets import ImageSet
 from gansketching_core.latents.mean_shift import shift_towards
 from gansketching_core.networks.line_extractor import LineExtractor
 from gansketching_core.networks.photosketch import PhotoSketch
+from gansketching_core.sketches import distance
 from gansketching_core.sketches.distance import SketchDistance
 from gansketching_core.training.finetune import SketchFinetuner
 from gansketching_core.training.finetune_config import FinetuneConfig
@@ -32,7 +33,7 @@ def changed(before, after):
     return {name for name, value in before.state_dict().items() if not torch.equal(value, after.state_dict()[name])}
 
 
-def test_only_the_mapping_network_moves_and_all_of_it():
+def test_the_whole_mapping_network_is_trained_and_nothing_else():
     model = tiny_model()
     pristine = {name: value.clone() for name, value in model.generator.state_dict().items()}
     finetuner, reports = trained(quick(), model)
@@ -43,7 +44,7 @@ def test_only_the_mapping_network_moves_and_all_of_it():
     assert [r.step for r in reports] == [0, 1, 2] and all(r.seconds > 0 for r in reports)
 
 
-def test_w_shift_alone_moves():
+def test_w_shift_alone_is_trained():
     model = tiny_model()
     finetuner, _ = trained(quick(trainable="w_shift"), model)
     result = finetuner.result()
@@ -56,17 +57,17 @@ def test_w_shift_alone_moves():
 def test_losses_of_a_step():
     _, reports = trained(quick())
     always = {f"{who} {what}" for who in ("D sketch", "D image") for what in ("fake", "real")}
-    always |= {"G sketch", "G image", "lines"}
+    always |= {"G sketch", "G image", "sketch distance"}
     r1 = {"R1 sketch", "R1 image"}
     assert [set(r.losses) for r in reports] == [always | r1, always, always | r1]  # every second step
     assert all(math.isfinite(v) for r in reports for v in r.losses.values())
 
 
 def test_first_losses_are_the_formula():
-    """At step 0 nothing has moved: the losses are those of the pretrained discriminator on the same images."""
+    """At step 0 no weight has changed: the losses are those of the pretrained discriminator on the same images."""
     model, seen = tiny_model(), {}
     finetuner = SketchFinetuner(model, some_sketches(1), LineExtractor(), quick(augmentation="", ema=0))
-    finetuner._critics["sketch"].register_forward_hook(
+    finetuner._discriminators["sketch"].register_forward_hook(
         lambda _module, inputs, output: seen.setdefault("calls", []).append((inputs[0].detach(), output.detach()))
     )
     losses = finetuner.step().losses
@@ -102,45 +103,48 @@ def test_regularisation_by_weights_and_none():
     original = tiny_model().generator.mapping.layers[1].weight
 
     def distance(finetuner):
-        return float((finetuner.moving["layers.1.weight"].detach() - original).abs().mean())
+        return float((finetuner.trainable["layers.1.weight"].detach() - original).abs().mean())
 
     strong, _ = trained(quick(regularisation="weights", weight_penalty=1e5))
     assert distance(strong) < distance(free)
 
 
-def test_the_distance_of_lines_pulls_every_image_to_the_sketch_it_is_nearest_to():
+def test_the_sketch_distance_pulls_every_image_to_its_nearest_sketch():
     """The loss is the mean over the batch of the distance to the nearest of the sketches; with it they come nearer."""
     options = {"regularisation": "none", "batch": 8, "learning_rate": 1.0, "ema": 0, "style_mixing": 0.0}
     ends = []
     for weight in (0, 3000):
         finetuner, reports = trained(quick(distance_weight=weight, **options), steps=40)
-        assert ("lines" in reports[0].losses) == bool(weight)
+        assert ("sketch distance" in reports[0].losses) == bool(weight)
         model = finetuner.result()
         images = model.generator.synthesize(
             model.generator.map(torch.randn(64, 8, generator=random_streams.stream(1, "phase")))
         )
-        ends.append(float(finetuner._line_distance(LineExtractor()(images))))
+        ends.append(float(finetuner._sketch_distance(LineExtractor()(images))))
     assert ends[1] < 0.95 * ends[0]
     drawings = torch.cat([some_sketches(), some_sketches().roll(2, dims=3)])
     nearest = [min(float(SketchDistance(sketch).distance(one)) for sketch in some_sketches()) for one in drawings]
-    assert float(finetuner._line_distance(drawings)) == pytest.approx(sum(nearest) / 6, rel=1e-4)
+    assert float(finetuner._sketch_distance(drawings)) == pytest.approx(sum(nearest) / 6, rel=1e-4)
 
 
-def test_the_distance_of_lines_takes_any_number_of_sketches_also_faint_ones(monkeypatch):
-    monkeypatch.setattr("gansketching_core.training.finetune.DISTANCES_KEPT", 2)
+def test_the_sketch_distance_takes_any_number_of_sketches_also_faint_ones(monkeypatch):
     sketches = torch.cat([some_sketches(), some_sketches().roll(4, dims=2)])
+    limit = 3 * SketchDistance(sketches[0]).nbytes
+    monkeypatch.setattr("gansketching_core.training.finetune.DISTANCES_BYTES", limit)
     finetuner = SketchFinetuner(tiny_model(), sketches, LineExtractor(), quick())
-    assert float(finetuner._line_distance(sketches)) == pytest.approx(
+    assert float(finetuner._sketch_distance(sketches)) == pytest.approx(
         sum(float(SketchDistance(one).distance(one)) for one in sketches) / 6, rel=1e-4
     )
-    assert len(finetuner._lines) == 2
+    assert 0.3 * limit < sum(distance.nbytes for distance in finetuner._distances.values()) <= limit
     faint = 0.6 + 0.4 * some_sketches(1)  # nowhere darker than the threshold of ink
-    assert math.isfinite(SketchFinetuner(tiny_model(), faint, LineExtractor(), quick()).step().losses["lines"])
+    assert math.isfinite(
+        SketchFinetuner(tiny_model(), faint, LineExtractor(), quick()).step().losses["sketch distance"]
+    )
 
 
-def test_options_change_the_run():
-    base, _ = trained(quick())
-    for change in (
+@pytest.mark.parametrize(
+    "change",
+    [
         {"share_fakes": False},
         {"sketch_discriminator": "scratch"},
         {"style_mixing": 0.0},
@@ -149,15 +153,17 @@ def test_options_change_the_run():
         {"seed": 1},
         {"precision": "bfloat16"},
         {"sketch_scale": 0.5},
-    ):
-        # the sketcher needs at least 32 px, so halves are tried on a larger model
-        size = {"resolution": 64, "channels": (8, 8, 8, 4, 4)} if "sketch_scale" in change else {}
-        model = tiny_model(**size)
-        sketches = some_sketches(size=model.config.resolution)
-        other = SketchFinetuner(model, sketches, LineExtractor(), quick(**change))
-        for _ in range(3):
-            other.step()
-        assert size or not same_weights(base.result(), other.result()), change
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_options_change_the_run(change):
+    results = []
+    for options in ({}, change):
+        model = tiny_model(resolution=64, channels=(8, 8, 8, 4, 4))  # a sketcher needs 32 px, also at half the size
+        finetuner = SketchFinetuner(model, some_sketches(size=64), LineExtractor(), quick(**options))
+        finetuner.step()
+        results.append(finetuner.result())
+    assert not same_weights(*results)
 
 
 def test_batch_statistics_reach_the_sketcher():
@@ -215,21 +221,91 @@ def test_resuming_is_exact_wherever_it_stops(share_fakes, tmp_path):
         assert same_weights(whole.result(), later.result()), f"stopped at poll {stop_at}"
 
 
+@pytest.mark.parametrize("share_fakes", [True, False])
+def test_the_same_finetuner_goes_on_wherever_poll_raises(share_fakes):
+    """What an interrupted phase leaves (gradients, a freed graph, a frozen discriminator) has no effect."""
+    config = quick(share_fakes=share_fakes)
+    whole, _ = trained(config, steps=2)
+    finetuner = SketchFinetuner(tiny_model(), some_sketches(), LineExtractor(), config)
+    polls = 0
+    pause = 0
+
+    def poll():
+        nonlocal polls, pause
+        polls += 1
+        if polls == pause:
+            raise InterruptedError
+
+    finetuner.poll = poll
+    interruptions = 0
+    while finetuner.steps_done < 2:
+        pause = polls + (7, 19, 31, 43, 1000)[interruptions % 5]
+        try:
+            finetuner.step()
+        except InterruptedError:
+            interruptions += 1
+    assert interruptions >= 4
+    assert same_weights(whole.result(), finetuner.result())
+    for name, discriminator in whole._discriminators.items():
+        again = finetuner._discriminators[name].state_dict()
+        assert all(torch.equal(value, again[key]) for key, value in discriminator.state_dict().items())
+
+
+def test_a_resumed_run_is_held_to_the_weights_of_its_warm_start():
+    config = quick(regularisation="weights", warm_start=1.0, weight_penalty=1e3)
+    whole, _ = trained(config, steps=3)
+    first, _ = trained(config, steps=1)
+    later = SketchFinetuner(tiny_model(), some_sketches(), LineExtractor(), config)
+    later.load_state_dict(first.state_dict())
+    for _ in range(2):
+        later.step()
+    assert same_weights(whole.result(), later.result())
+
+
+def test_initial_weights_leave_all_global_generators_alone(monkeypatch):
+    model = tiny_model()
+    config = quick(sketch_discriminator="scratch", seed=5)
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", lambda seed: pytest.fail("the GPUs were seeded"))
+    before = torch.random.get_rng_state()
+    finetuner = SketchFinetuner(model, some_sketches(), LineExtractor(), config)
+    assert torch.equal(before, torch.random.get_rng_state())
+    again = SketchFinetuner(model, some_sketches(), LineExtractor(), config)
+    first, second = (f._discriminators["sketch"].out.weight for f in (finetuner, again))
+    assert torch.equal(first, second)
+
+
+def test_distance_maps_of_the_sketches_are_computed_once(monkeypatch):
+    maps = 0
+    original = distance.distance_transform_edt
+
+    def count(*args, **options):
+        nonlocal maps
+        maps += 1
+        return original(*args, **options)
+
+    monkeypatch.setattr(distance, "distance_transform_edt", count)
+    finetuner = SketchFinetuner(tiny_model(), some_sketches(9), LineExtractor(), quick())
+    assert maps == 9
+    maps = 0
+    finetuner.step()
+    assert maps <= 4  # one for each drawing of the batch
+
+
 def test_going_on_with_other_options_is_refused():
     finetuner, _ = trained(quick(), steps=1)
     other = SketchFinetuner(tiny_model(), some_sketches(), LineExtractor(), quick(learning_rate=0.5))
-    with pytest.raises(ValueError, match=r"learning_rate = 0\.02, this one 0\.5"):
+    with pytest.raises(ValueError, match=r"the saved run has learning_rate 0\.02, this one 0\.5"):
         other.load_state_dict(finetuner.state_dict())
 
 
 def test_nan_stops_and_leaves_the_weights_good():
     finetuner, _ = trained(quick(), steps=1)
-    good = {name: p.detach().clone() for name, p in finetuner.moving.items()}
+    good = {name: p.detach().clone() for name, p in finetuner.trainable.items()}
     with torch.no_grad():
         finetuner._discriminators["sketch"].out.weight.fill_(math.nan)
     with pytest.raises(FloatingPointError, match=r"not finite in step 1.*lower learning rate"):
         finetuner.step()
-    assert all(torch.equal(good[name], p) for name, p in finetuner.moving.items())
+    assert all(torch.equal(good[name], p) for name, p in finetuner.trainable.items())
 
 
 @pytest.mark.parametrize(
@@ -273,7 +349,7 @@ def test_warm_start_shifts_w_towards_the_sketches():
     assert torch.equal(half.original_mapping.w_shift, torch.zeros(8))  # the image term still looks at the original
 
 
-def test_the_warm_start_draws_w_together():
+def test_the_warm_start_reduces_the_spread_of_w():
     model, z = tiny_model(), torch.randn(64, 8, generator=torch.Generator().manual_seed(3))
     finetuner = SketchFinetuner(model, some_sketches(), LineExtractor(), quick(warm_start=1.0, warm_spread=0.4))
     finetuner._warm_start(torch.Generator())

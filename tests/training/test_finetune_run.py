@@ -1,20 +1,23 @@
 """Runs on disk: nothing is trained twice, nothing is lost, and resuming after kill -9 is exact."""
 
+import copy
 import json
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from mutations import mutated
 from tiny import same_weights, some_sketches, tiny_model
 
 from gansketching_core.checkpoints.describe import describe
 from gansketching_core.datasets import ImageSet
 from gansketching_core.networks.line_extractor import LineExtractor
 from gansketching_core.networks.photosketch import PhotoSketch
-from gansketching_core.training import finetune_run
+from gansketching_core.training import finetune_run, loop
 from gansketching_core.training.finetune_config import FinetuneConfig
 
 CONFIG = FinetuneConfig(steps=6, batch=4, r1_every=2, warm_start=0, precision="float32")
@@ -59,38 +62,58 @@ def test_a_stopped_training_goes_on_when_asked(tmp_path):
     assert customise(tmp_path, go_on=True).from_cache
 
 
-def test_results_of_older_versions_are_still_found(tmp_path):
-    first = customise(tmp_path)
-    about = json.loads((first.path / "history.json").read_text())
-    del about["stopped"], about["match"]["beats"]
-    (first.path / "history.json").write_text(json.dumps(about))
-    again = customise(tmp_path)
-    assert again.from_cache and not again.stopped and again.match.beats is None
-
-
 def test_the_result_is_small_and_names_its_settings(tmp_path):
     result = customise(tmp_path)
     assert (result.path / "model.safetensors").stat().st_size < 10_000
     assert "learning_rate" in json.dumps(describe(result.path / "model.safetensors"))
 
 
-def test_every_input_and_the_revision_of_the_training_count_in_the_key(monkeypatch):
-    def key(model=None, sketches=None, sketcher=None, config=CONFIG, images=None):
-        sketches = some_sketches() if sketches is None else sketches
-        return finetune_run.run_key(model or tiny_model(), sketches, sketcher or LineExtractor(), config, images)
+def key(model=None, sketches=None, sketcher=None, config=CONFIG, images=None):
+    sketches = some_sketches() if sketches is None else sketches
+    return finetune_run.run_key(model or tiny_model(), sketches, sketcher or LineExtractor(), config, images)
 
+
+def test_every_input_and_the_revision_of_the_training_count_in_the_key(monkeypatch):
     torch.manual_seed(0)
+    clamped = tiny_model()
+    clamped = replace(clamped, config=clamped.config.model_copy(update={"conv_clamp": 256.0}))
+    other_judge = replace(tiny_model(), discriminator=tiny_model(1).discriminator)
+    sketcher = PhotoSketch(width=4, blocks=1)
+    other_sketcher = copy.deepcopy(sketcher)
+    other_sketcher.model[2].eps = 0.1
     keys = [
         key(),
         key(model=tiny_model(1)),
+        key(model=clamped),
+        key(model=other_judge),
+        key(model=replace(tiny_model(), discriminator=None)),
+        key(model=replace(tiny_model(), w_mean=tiny_model().w_mean + 0.1)),
         key(sketches=some_sketches(2)),
-        key(sketcher=PhotoSketch(width=4, blocks=1)),
+        key(sketcher=sketcher),
+        key(sketcher=other_sketcher),
+        key(sketcher=LineExtractor(threshold=0.5)),
+        key(sketcher=LineExtractor(sharpness=0.5)),
         key(config=FinetuneConfig(steps=7)),
         key(images=ImageSet(torch.rand(2, 32, 32, 3), 32)),
     ]
     assert len(set(keys)) == len(keys) and key() == keys[0]
     monkeypatch.setattr(finetune_run, "REVISION", finetune_run.REVISION + 1)
     assert key() not in keys
+
+
+def test_rounding_on_another_device_does_not_change_the_key():
+    model = replace(tiny_model(), w_mean=torch.linspace(-1, 1, 8))
+    same = replace(model, w_mean=model.w_mean * (1 + 1e-6))
+    sketches = (some_sketches() * 0.995).clamp(-1, 1)
+    noise = 1e-6 * torch.randn(sketches.shape, generator=torch.Generator().manual_seed(0))
+    assert key(model=model, sketches=sketches) == key(model=same, sketches=sketches + noise)
+    assert key(sketcher=LineExtractor().train()) == key(sketcher=LineExtractor().eval())
+
+
+def test_the_model_that_comes_in_is_not_changed(tmp_path):
+    model = replace(tiny_model(), base_hash="")
+    run = finetune_run.customise(model, some_sketches(), LineExtractor(), SHORT, folder=tmp_path)
+    assert model.base_hash == "" and run.model.base_hash == tiny_model().base_hash
 
 
 def test_a_cancelled_run_goes_on_where_it_stopped(tmp_path):
@@ -113,15 +136,47 @@ def test_starting_afresh(tmp_path):
     assert customise(tmp_path, resume=False).trained_steps == 6
 
 
-def test_damaged_files_are_not_fatal(tmp_path):
-    place = customise(tmp_path).path
-    (place / "model.safetensors").write_bytes(b"damaged")
+def test_damaged_files_are_made_again(tmp_path, caplog):
+    run = customise(tmp_path).path
+    (run / "model.safetensors").write_bytes(b"damaged")
     assert customise(tmp_path).trained_steps == 6
-    (place / "model.safetensors").unlink()
-    (place / "state.pt").write_bytes(b"damaged")
-    with pytest.raises(ValueError, match=r"is damaged; it was set aside as state\.broken"):
-        customise(tmp_path)
+    (run / "history.json").unlink()
     assert customise(tmp_path).trained_steps == 6
+    (run / "model.safetensors").unlink()
+    (run / "state.pt").write_bytes(b"damaged")
+    assert customise(tmp_path).trained_steps == 6
+    assert "is damaged" in caplog.text and "trained again" in caplog.text
+    assert (run / "state.broken").read_bytes() == b"damaged" and not (run / "state.pt").exists()
+
+
+SHORT = FinetuneConfig(steps=2, batch=2, r1_every=2, warm_start=0, precision="float32")
+
+
+def test_damaged_histories_are_made_again(tmp_path, monkeypatch):
+    """Whatever a history holds, the result can be shown as a report and as curves."""
+    first = customise(tmp_path, SHORT)
+    data = (first.path / "history.json").read_bytes()
+    monkeypatch.setattr(loop, "train", lambda *_, **__: pytest.fail("trained"))
+    damaged = 0
+    for seed in range(200):
+        (first.path / "history.json").write_bytes(mutated(data, seed))
+        found = finetune_run._load_finished(first.path, tiny_model(), SHORT.steps)
+        damaged += found is None
+        if found is not None:
+            assert all(isinstance(value, float) for report in found.history for value in report.losses.values())
+            assert f"{found.match} {found.seconds:.0f}"
+            assert all(isinstance(report.step, int) for report in found.history)
+    assert damaged > 50
+
+
+def test_damaged_states_are_made_again(tmp_path):
+    whole = customise(tmp_path / "whole", SHORT)
+    run = customise(tmp_path, SHORT, stop=lambda: True).path
+    state = (run / "state.pt").read_bytes()
+    for seed in range(12):
+        (run / "state.pt").write_bytes(mutated(state, seed))
+        assert same_weights(customise(tmp_path, SHORT, go_on=True).model, whole.model), f"mutation {seed}"
+        (run / "model.safetensors").unlink()
 
 
 KILLED = """
@@ -130,8 +185,9 @@ sys.path[:0] = {tests!r}
 import torch
 torch.set_num_threads(1)
 from test_finetune_run import customise
-from gansketching_core.training import finetune_run as runs
-runs.CHECKPOINT_SECONDS = 0
+from gansketching_core.training import loop
+loop.CHECKPOINT_SECONDS = 0
+loop.CHECKPOINT_SHARE = 1e9
 polls = 0
 def poll():
     global polls

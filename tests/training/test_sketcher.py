@@ -23,7 +23,7 @@ from gansketching_core.training.sketcher_data import (
     Pairs,
     augment_pairs,
     balanced,
-    draw_lines,
+    find_lines,
     find_object,
     pairs_from_file,
 )
@@ -44,13 +44,13 @@ def pairs():
     for k in range(6):
         photo = disc((50 + 5 * k, 70), 25 + 3 * k, (200 - 30 * k, 60, 20 + 30 * k))
         inside = find_object(photo)
-        items.append((photo, draw_lines(photo, inside), inside))
+        items.append((photo, find_lines(photo, inside), inside))
     return Pairs.stack(items)
 
 
 def test_outline_is_closed_and_where_the_object_ends():
     photo = disc()
-    lines = draw_lines(photo, find_object(photo))
+    lines = find_lines(photo, find_object(photo))
     y, x = np.nonzero(lines)
     assert np.abs(np.hypot(y - 64, x - 64) - 40).max() < 2.5
     _, areas = ndimage.label(~lines)
@@ -68,7 +68,7 @@ def test_bright_highlights_stay_inside_the_object_and_specks_outside():
 def test_strong_inner_edges_are_drawn():
     photo = disc(colour=(240, 240, 40))
     photo[:, 64:][find_object(photo)[:, 64:]] = (120, 10, 10)
-    lines = draw_lines(photo, find_object(photo))
+    lines = find_lines(photo, find_object(photo))
     assert ndimage.binary_dilation(lines, iterations=2)[45:83, 64].all()
 
 
@@ -131,7 +131,7 @@ def test_losses_are_small_for_the_right_drawing_only():
 
 def test_training_reduces_the_losses(pairs):
     trainer = SketcherTrainer(TINY, pairs, pairs)
-    losses = [sum(trainer.step().values()) for _ in range(30)]
+    losses = [sum(trainer.step().losses.values()) for _ in range(30)]
     assert np.mean(losses[-5:]) < 0.7 * np.mean(losses[:5])
     net = trainer.result()
     assert not net.training and not any(p.requires_grad for p in net.parameters())
@@ -198,16 +198,16 @@ def test_an_interrupted_training_goes_on_and_ends_as_if_nothing_happened(tmp_pat
     config = TINY.model_copy(update={"steps": 4})
     expected = train_sketcher(config, photos, None, tmp_path / "whole.safetensors")
 
-    def interrupt(step, losses):
-        if step == 2:
+    def interrupt(report):
+        if report.step == 1:
             raise KeyboardInterrupt
 
     out = tmp_path / "out.safetensors"
     with pytest.raises(KeyboardInterrupt):
         train_sketcher(config, photos, None, out, on_step=interrupt)
     steps = []
-    net = train_sketcher(config, photos, None, out, on_step=lambda step, losses: steps.append(step))
-    assert steps == [3, 4]
+    net = train_sketcher(config, photos, None, out, on_step=lambda report: steps.append(report.step))
+    assert steps == [2, 3]
     assert all(torch.equal(a, b) for a, b in zip(net.state_dict().values(), expected.state_dict().values()))
     loaded = load_photosketch(out)
     photo = torch.rand(1, 3, 32, 32)

@@ -1,0 +1,153 @@
+"""The training loop of all trainers, with checkpoints from which a later call goes on exactly."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import os
+import time
+import zipfile
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from pydantic import BaseModel
+
+from ..files import atomic_write
+
+log = logging.getLogger(__name__)
+
+CHECKPOINT_SECONDS = 30.0  # between checkpoints, at least
+CHECKPOINT_SHARE = 0.05  # of the time that checkpoints may take
+
+
+@dataclass
+class StepReport:
+    """What one step did.
+
+    step: its number, from 0. losses: means over the batch, by name. seconds: of the whole step. timings: seconds of
+    its parts, by name.
+    """
+
+    step: int
+    losses: dict[str, float]
+    seconds: float
+    timings: dict[str, float] = field(default_factory=dict)
+
+
+class Trainer(Protocol):
+    """What `train` can train.
+
+    `resumes_within_step`: whether the state is consistent, and can be saved, after `step` has raised an exception.
+    """
+
+    steps_done: int
+    resumes_within_step: bool
+
+    def step(self) -> StepReport: ...
+
+    def state_dict(self) -> dict: ...
+
+    def load_state_dict(self, state: dict) -> None: ...
+
+
+class OtherOptionsError(ValueError):
+    """A saved training was made with other options than the present ones."""
+
+
+def check_options(saved: dict, options: BaseModel, *, length: str = "") -> None:
+    """Raises OtherOptionsError if `saved`, a dump of options, differs from `options`, except in the field `length`."""
+    for name, value in options.model_dump().items():
+        if name != length and saved.get(name) != value:
+            raise OtherOptionsError(
+                f"the saved run has {name} {saved.get(name)}, this one {value}: use the same options"
+            )
+
+
+def resume(trainer: Trainer, state_file: Path) -> list[StepReport]:
+    """Bring a new trainer to the state that `train` saved, if there is one.
+
+    A file that cannot be read is renamed to end in .broken, and the trainer stays as it is.
+
+    Returns:
+        The reports of the steps that have been made; [] if there is no usable state.
+
+    Raises:
+        OtherOptionsError: if the saved training was made with other options.
+    """
+    if not state_file.is_file():
+        return []
+    initial = copy.deepcopy(trainer.state_dict())
+    try:
+        with zipfile.ZipFile(state_file) as archive:
+            if archive.testzip():
+                raise ValueError("a checksum is wrong")
+        state = torch.load(state_file, map_location="cpu", weights_only=True)
+        history = [StepReport(**report) for report in state["history"]]
+        trainer.load_state_dict(state["trainer"])
+    except OtherOptionsError:
+        raise
+    except Exception as error:  # damaged bytes raise exceptions of many kinds
+        trainer.load_state_dict(initial)
+        broken = state_file.with_suffix(".broken")
+        os.replace(state_file, broken)
+        log.warning("the saved state %s is damaged (%s); kept as %s, training starts again", state_file, error, broken)
+        return []
+    return history
+
+
+def train(
+    trainer: Trainer,
+    total: int,
+    state_file: Path,
+    history: list[StepReport],
+    *,
+    on_step: Callable[[StepReport], None] | None = None,
+    on_checkpoint: Callable[[], None] | None = None,
+    stop: Callable[[], bool] | None = None,
+) -> None:
+    """Train until `total` steps are done.
+
+    The state is saved at intervals, at the end, and before an exception leaves (cancelling, Ctrl-C). The caller deletes
+    it when it is no longer needed.
+
+    Args:
+        trainer: a new trainer, or one that `resume` has brought further.
+        total: number of steps in all.
+        state_file: the checkpoint. An older one is overwritten.
+        history: what `resume` returned, or []; the report of every step is appended.
+        on_step: called after every step.
+        on_checkpoint: called after the state has been saved.
+        stop: asked after every step; True ends the training early.
+    """
+
+    def save() -> None:
+        state = {"trainer": trainer.state_dict(), "history": [asdict(report) for report in history]}
+        atomic_write(state_file, lambda path: torch.save(state, path))
+        if on_checkpoint:
+            on_checkpoint()
+
+    checkpoint_due = time.monotonic() + CHECKPOINT_SECONDS
+    in_step = False
+    try:
+        while trainer.steps_done < total:
+            in_step = True
+            report = trainer.step()
+            in_step = False
+            history.append(report)
+            if on_step:
+                on_step(report)
+            if stop and stop():
+                break
+            started = time.monotonic()
+            if started > checkpoint_due:
+                save()
+                saved = time.monotonic()
+                checkpoint_due = saved + max(CHECKPOINT_SECONDS, (saved - started) / CHECKPOINT_SHARE)
+    except BaseException:
+        if trainer.resumes_within_step or not in_step:
+            save()
+        raise
+    save()
