@@ -199,14 +199,8 @@ class Record:
         return arrays
 
 
-class ModuleList(Record):
-    """torch.nn.ModuleList."""
-
-    __slots__ = ()
-
-
 class TensorFlowNetwork(Record):
-    """dnnlib.tflib.network.Network."""
+    """Stands for dnnlib.tflib.network.Network."""
 
     __slots__ = ()
 
@@ -282,7 +276,7 @@ _NAMES = {
     "collections.OrderedDict": _Dict,
     "dnnlib.util.EasyDict": _Dict,
     "dnnlib.tflib.network.Network": TensorFlowNetwork,
-    "torch.nn.modules.container.ModuleList": ModuleList,
+    "torch.nn.modules.container.ModuleList": Record,
     "torch_utils.persistence._reconstruct_persistent_obj": _Function(
         lambda meta: Record(str(meta["class_name"]), dict(meta["state"]))
     ),
