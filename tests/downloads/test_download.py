@@ -270,11 +270,13 @@ def test_cancelled_while_unpacking_nothing_is_sent_again(site, tmp_path):
 
 
 def test_a_zip_gives_its_models_and_stays_in_its_folder(site, tmp_path):
-    model, buffer = small_model(), io.BytesIO()
+    model, buffer, damaged = small_model(), io.BytesIO(), io.BytesIO()
     torch.save(rosinality_training(model), buffer)
+    torch.save({"input.input": torch.zeros(1, 8, 4, 4)}, damaged)
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
         archive.writestr("weights/readme.txt", "hello")
+        archive.writestr("weights/damaged.pth", damaged.getvalue())
         archive.writestr("weights/horse.pt", buffer.getvalue())
         archive.writestr("weights/broken.pth", b"not a model")
     site.body = packed.getvalue()
