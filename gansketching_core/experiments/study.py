@@ -284,8 +284,8 @@ class Study:
 
     def _by_features(self, drawings: Tensor, sketches: Tensor) -> Tensor:
         """Distances [N,M] of drawings in the features of the extractor: a stand-in for sketch-based retrieval."""
-        features = [extract(self.extractor, x.expand(-1, 3, -1, -1)) for x in (drawings, sketches)]
-        return torch.cdist(*features)
+        a, b = (extract(self.extractor, x.expand(-1, 3, -1, -1)) for x in (drawings, sketches))
+        return torch.cdist(a, b)
 
 
 def _files_hash(path: Path) -> str:

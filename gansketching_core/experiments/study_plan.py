@@ -40,7 +40,7 @@ def _ablation(title: str, **options) -> Method:
     return Method(title, "ablations", preset="fast", options=options)
 
 
-_FAST = FinetuneConfig()
+_FAST = FinetuneConfig.preset("fast")
 _WARM_START = {"strength": _FAST.warm_start, "spread": _FAST.warm_spread, "per_sketch": True}
 
 METHODS: dict[str, Method] = {

@@ -84,7 +84,7 @@ class PhotoSketch(nn.Module):
 
     @property
     def batch_statistics(self) -> bool:
-        return self.model[2].batch_statistics
+        return any(module.batch_statistics for module in self.modules() if isinstance(module, _BatchNorm))
 
     @batch_statistics.setter
     def batch_statistics(self, value: bool) -> None:

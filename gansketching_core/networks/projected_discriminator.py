@@ -32,9 +32,11 @@ class ProjectedDiscriminator(nn.Module):
         self.across_channels = nn.ModuleList(nn.Conv2d(c, CHANNELS, 1) for c in levels).requires_grad_(False)
         self.across_scales = nn.ModuleList(nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1) for _ in levels)
         self.across_scales.requires_grad_(False)
-        for convolution in (*self.across_channels, *self.across_scales):
-            nn.init.kaiming_normal_(convolution.weight, nonlinearity="linear")
-            nn.init.zeros_(convolution.bias)
+        for parameter in (*self.across_channels.parameters(), *self.across_scales.parameters()):
+            if parameter.ndim == 4:
+                nn.init.kaiming_normal_(parameter, nonlinearity="linear")
+            else:
+                nn.init.zeros_(parameter)
         self.heads = nn.ModuleList(_head(downsamplings) for downsamplings in (2, 1, 0, 0))
 
     def forward(self, images: Tensor) -> Tensor:

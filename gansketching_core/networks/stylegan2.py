@@ -196,7 +196,7 @@ class Mapping(nn.Module):
         """z [B, z_dim] ~ N(0,1), labels [B] or [B, class_count] of conditional models -> w [B, w_dim]."""
         parts = [] if z is None else [_normalise(z)]
         if self.embed is not None:
-            batch = len(labels) if z is None else len(z)
+            batch = -1 if z is None else len(z)  # -1: as many as there are labels
             parts.append(_normalise(self.embed(_one_hot(labels, self.class_count, batch, self.w_shift))))
         x = torch.cat(parts, dim=1)
         for layer in self.layers:
@@ -206,6 +206,8 @@ class Mapping(nn.Module):
 
 class StyledConv(nn.Module):
     """Modulated 3x3 convolution (eq. 1 to 3 of the StyleGAN2 paper, on activations), noise, bias and leaky ReLU."""
+
+    noise_const: Tensor  # [size, size]
 
     def __init__(
         self,
@@ -285,19 +287,20 @@ class Synthesis(nn.Module):
 
     def noise_maps(self, batch: int, mode: Noise, generator: torch.Generator | None = None) -> list[Tensor | None]:
         """One noise map [1 or batch,1,s,s] or None for each layer; a list of such maps is checked and returned."""
+        layers = [layer for layer in self.layers if isinstance(layer, StyledConv)]  # all, with their type
         if isinstance(mode, str):
             if mode == "none":
-                return [None] * len(self.layers)
+                return [None] * len(layers)
             if mode == "const":
-                return [layer.noise_const[None, None] for layer in self.layers]
+                return [layer.noise_const[None, None] for layer in layers]
             if mode == "random":
                 device = self.const.device if generator is None else generator.device
-                shapes = [(batch, 1, layer.size, layer.size) for layer in self.layers]
+                shapes = [(batch, 1, layer.size, layer.size) for layer in layers]
                 return [torch.randn(shape, generator=generator, device=device).to(self.const) for shape in shapes]
             raise ValueError(f'noise "{mode}" is unknown; use "none", "const", "random" or a list of tensors')
-        if len(mode) != len(self.layers):
-            raise ValueError(f"{len(mode)} noise maps given, the model has {len(self.layers)} layers")
-        for k, (noise, layer) in enumerate(zip(mode, self.layers)):
+        if len(mode) != len(layers):
+            raise ValueError(f"{len(mode)} noise maps given, the model has {len(layers)} layers")
+        for k, (noise, layer) in enumerate(zip(mode, layers)):
             if noise.ndim != 4 or noise.shape[0] not in (1, batch) or noise.shape[1:] != (1, layer.size, layer.size):
                 raise ValueError(
                     f"noise map {k} has shape {tuple(noise.shape)}, expected [1 or {batch},1,{layer.size},{layer.size}]"
