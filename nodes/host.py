@@ -130,13 +130,13 @@ def borrowed_device(gigabytes: float) -> Iterator[torch.device]:
 
 
 def on_device(network: nn.Module, device: torch.device) -> nn.Module:
-    """The network itself if it is on the device, else a copy of it there: other nodes may hold the original."""
+    """The network itself if it is on the device, else a copy on it: other nodes may hold the original."""
     first = next(network.parameters(), None)
     return network if first is None or first.device == device else copy.deepcopy(network).to(device)
 
 
 def model_on_device(model: GanModel, device: torch.device, *, discriminator: bool = False) -> GanModel:
-    """The model with its networks on the device. The discriminator, which sampling never uses, only where asked for."""
+    """The model with its networks on the device; with its discriminator, which sampling never uses, only on request."""
     return dataclasses.replace(
         model,
         generator=on_device(model.generator, device),

@@ -47,7 +47,7 @@ class LatentsFromSeed:
     RETURN_TYPES = (LATENTS,)
     RETURN_NAMES = ("latents",)
     OUTPUT_TOOLTIPS = ("The latents, for Sample and the nodes that change latents.",)
-    FUNCTION = "draw"
+    FUNCTION = "sample"
 
     @classmethod
     def INPUT_TYPES(cls):
@@ -67,7 +67,7 @@ class LatentsFromSeed:
             }
         }
 
-    def draw(self, model, seed, count, space, class_index):
+    def sample(self, model, seed, count, space, class_index):
         z = sample_z(model, count, seed, widgets.or_none(class_index))
         return (to_space(model, z, space),)
 

@@ -10,7 +10,7 @@ from . import host, pictures
 from .sketching import SKETCHES
 from .widgets import build, class_index, or_none, seed, widgets
 
-IN_TURN = "all classes in turn"  # what class_index -1 means where latents are drawn
+IN_TURN = "all classes in turn"  # what class_index -1 means for random latents
 
 
 def batch_size(model: GanModel) -> int:

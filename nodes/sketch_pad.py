@@ -14,8 +14,8 @@ class SketchPad:
     DISPLAY_NAME = "Sketch Pad"
     CATEGORY = "GANSketching/sketching"
     DESCRIPTION = (
-        "Draw sketches right here: pen, eraser, several sheets, mirrored drawing, a picture underneath to trace. "
-        "What you draw is kept in the workflow."
+        "A drawing pad: pen, eraser, several sheets, mirrored drawing, a picture underneath to trace. Your drawing is "
+        "saved in the workflow."
     )
     SEARCH_ALIASES = ("draw", "canvas", "paint", "doodle", "scribble", "drawing pad", "sketchpad", "pen")
     RETURN_TYPES = ("IMAGE", "INT")
@@ -25,15 +25,15 @@ class SketchPad:
 
     @classmethod
     def INPUT_TYPES(cls):
-        strokes = "Draw here. Keys: P pen, E eraser, [ ] width, M mirror, N new sheet, Ctrl+Z undo. Kept as JSON text."
+        strokes = "Draw here. Keys: P pen, E eraser, [ ] width, M mirror, N new sheet, Ctrl+Z undo. Saved as JSON text."
         size = "Side of the square sketches in pixels. The strokes are lines, so any size is sharp."
         reference = (
-            "Pictures to trace: after a run they lie faintly under the sheets, the first under sheet 1 and so on."
+            "Pictures to trace: after a run they are shown faintly under the sheets, the first under sheet 1 and so on."
         )
-        drawn = {"default": EMPTY, "widgetType": "GANSKETCHING_STROKES", "tooltip": strokes}
+        pad = {"default": EMPTY, "widgetType": "GANSKETCHING_STROKES", "tooltip": strokes}
         return {
             "required": {
-                "strokes": ("STRING", drawn),
+                "strokes": ("STRING", pad),
                 "size": ("INT", {"default": 256, "min": 64, "max": 1024, "step": 32, "tooltip": size}),
             },
             "optional": {"reference": ("IMAGE", {"tooltip": reference})},

@@ -140,7 +140,7 @@ class Watcher:
             picture = self.grid(tuner.result())
             spent = time.perf_counter() - started
             self._due = started + max(PREVIEW_EVERY, spent / PREVIEW_SHARE)
-        self.progress.update(step.step + 1, None if host.IN_COMFYUI else picture)  # there, the broadcast shows it
+        self.progress.update(step.step + 1, None if host.IN_COMFYUI else picture)  # in ComfyUI the broadcast shows it
         self.broadcast.step(step, picture)
 
     def grid(self, model: GanModel, sketches: Tensor | None = None) -> Image.Image:

@@ -94,7 +94,7 @@ def defaults(pack, name, **changes):
 
 
 def seeded(pack, model, seed=1, count=3, space="z"):
-    return pack.node("LatentsFromSeed").draw(model, seed, count, space, -1)[0]
+    return pack.node("LatentsFromSeed").sample(model, seed, count, space, -1)[0]
 
 
 def images_of(pack, model, latents):

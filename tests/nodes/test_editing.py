@@ -96,7 +96,7 @@ def test_directions_are_fitted_saved_and_applied(pack, model, home):
     z = seeded(pack, model)
     edit = defaults(pack, "EditLatents", component=2, strength=1.5, first_layer=2, last_layer=3)
     moved = pack.node("EditLatents").edit(model, z, loaded, **edit)[0]
-    change = moved.data - pack.node("LatentsFromSeed").draw(model, 1, 3, "w+", -1)[0].data
+    change = moved.data - pack.node("LatentsFromSeed").sample(model, 1, 3, "w+", -1)[0].data
     assert torch.allclose(change[0, 2], 1.5 * fitted.stdev[2] * fitted.components[2], atol=1e-5)
     assert not change[:, [0, 1, *range(4, 8)]].any()
     with pytest.raises(ValueError, match="component 8"):

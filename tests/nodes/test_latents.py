@@ -17,11 +17,11 @@ def model(pack):
 @pytest.mark.parametrize("space", ["z", "w", "w+"])
 def test_sample_takes_latents_of_every_space(pack, model, space):
     expected = pack.node("Sample").sample(model, 1, 3, **SAMPLING)[0]
-    found = seeded(pack, model, space=space)
-    assert found.space == space
-    assert torch.allclose(images_of(pack, model, found), expected, atol=1e-5)
-    half = pack.node("Sample").sample(model, 1, 3, latents=found, **{**SAMPLING, "truncation": 0.5})[0]
-    truncated = pack.node("TruncateLatents").truncate(model, found, 0.5, 0)[0]
+    latents = seeded(pack, model, space=space)
+    assert latents.space == space
+    assert torch.allclose(images_of(pack, model, latents), expected, atol=1e-5)
+    half = pack.node("Sample").sample(model, 1, 3, latents=latents, **{**SAMPLING, "truncation": 0.5})[0]
+    truncated = pack.node("TruncateLatents").truncate(model, latents, 0.5, 0)[0]
     assert torch.allclose(images_of(pack, model, truncated), half, atol=1e-5)
 
 
@@ -59,16 +59,16 @@ def test_bad_numbers_are_told_before_running(pack, numbers):
 
 
 def test_latents_are_saved_in_their_folder_only(pack, model, home):
-    found = seeded(pack, model, space="w+")
+    latents = seeded(pack, model, space="w+")
     node = pack.node("SaveLatents")
     for _ in range(2):
-        shown = node.save(found, "../../mine")["ui"]["text"][0]
+        shown = node.save(latents, "../../mine")["ui"]["text"][0]
     assert "latents/mine_00002.safetensors" in shown
     assert (home / "output/gansketching/latents/mine_00002.safetensors").is_file()
     names = pack.node("LoadLatents").INPUT_TYPES()["required"]["name"][0]
     assert names == ["mine_00001.safetensors [output]", "mine_00002.safetensors [output]"]
     loaded = pack.node("LoadLatents").load(names[1])[0]
-    assert loaded.space == "w+" and torch.equal(loaded.data, found.data)
+    assert loaded.space == "w+" and torch.equal(loaded.data, latents.data)
     assert not any("mine" in name for name in pack.model_files.generators())
     assert "Save Latents" in pack.node("LoadLatents").VALIDATE_INPUTS("../x")
     with pytest.raises(ValueError, match="choose one of"):

@@ -19,9 +19,9 @@ def test_project_image_finds_latents_for_sample(pack, model):
     seen = []
     pack.host.set_hooks(progress=lambda value, total, preview: seen.append((value, total, preview)))
     options = defaults(pack, "ProjectImage", space="w", steps=6, pool=8, starts=2)
-    found, reconstruction, report = pack.node("ProjectImage").project(model, targets, **options)
-    assert found.space == "w" and reconstruction.shape == (2, 32, 32, 3)
-    assert torch.allclose(images_of(pack, model, found), reconstruction, atol=1e-4)
+    latents, reconstruction, report = pack.node("ProjectImage").project(model, targets, **options)
+    assert latents.space == "w" and reconstruction.shape == (2, 32, 32, 3)
+    assert torch.allclose(images_of(pack, model, latents), reconstruction, atol=1e-4)
     assert "2 images projected into w of tiny" in report and "dB" in report
     assert [step[:2] for step in seen[:6]] == [(k, 6) for k in range(1, 7)] and seen[0][2].width > 200
 
@@ -55,9 +55,9 @@ def test_projecting_can_be_cancelled_and_leaves_the_model_alone(pack, model):
 def test_project_sketch_finds_several_images(pack, model):
     options = defaults(pack, "ProjectSketch", steps=2, pool=12, count=3)
     lines = pack.core.LineExtractor()
-    found, pictures, drawings, report = pack.node("ProjectSketch").project(model, ring(), lines, **options)
-    assert len(found) == 3 and pictures.shape == drawings.shape == (3, 32, 32, 3)
-    assert torch.allclose(images_of(pack, model, found), pictures, atol=1e-4)
-    assert len({tuple(z) for z in found.data.tolist()}) == 3 and "3 images for 1 sketches" in report
+    latents, pictures, drawings, report = pack.node("ProjectSketch").project(model, ring(), lines, **options)
+    assert len(latents) == 3 and pictures.shape == drawings.shape == (3, 32, 32, 3)
+    assert torch.allclose(images_of(pack, model, latents), pictures, atol=1e-4)
+    assert len({tuple(z) for z in latents.data.tolist()}) == 3 and "3 images for 1 sketches" in report
     with pytest.raises(ValueError, match="enlarge the pool"):
         pack.node("ProjectSketch").project(model, ring(), lines, **{**options, "count": 13})

@@ -6,11 +6,11 @@ import pytest
 
 
 def test_widgets_come_from_the_config(pack):
-    found = pack.widgets.widgets(pack.core.SampleConfig)
-    kind, options = found["truncation"]
+    made = pack.widgets.widgets(pack.core.SampleConfig)
+    kind, options = made["truncation"]
     assert (kind, options["min"], options["max"], options["default"]) == ("FLOAT", 0.0, 2.0, 1.0)
-    assert found["noise"][0] == ["const", "random", "none"]
-    assert found["truncation_cutoff"][0] == "INT"
+    assert made["noise"][0] == ["const", "random", "none"]
+    assert made["truncation_cutoff"][0] == "INT"
     low = pack.widgets.widget(pack.core.FinetuneConfig.model_fields["learning_rate"])[1]
     assert 0 < low["min"] < 1e-3 and low["step"] < 0.02
 

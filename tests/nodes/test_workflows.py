@@ -19,17 +19,17 @@ TITLE_BAR = 30  # pixels above a node's position
 def api_inputs(node: dict, links: dict, node_class: type) -> dict:
     """What the editor would send for a node: the values of its widgets in order, and its links."""
     widgets, _ = widgets_and_sockets(node_class)
-    values, found = iter(node.get("widgets_values", [])), {}
+    values, inputs = iter(node.get("widgets_values", [])), {}
     for name, (_, options) in widgets.items():
-        found[name] = next(values)
+        inputs[name] = next(values)
         if options.get("control_after_generate"):
             assert next(values) in ("fixed", "increment", "decrement", "randomize")
     assert list(values) == [], f"node {node['id']} has more values than widgets"
     for socket in node["inputs"]:
         if socket["link"] is not None:
             _, source, slot, *_ = links[socket["link"]]
-            found[socket["name"]] = [str(source), slot]
-    return found
+            inputs[socket["name"]] = [str(source), slot]
+    return inputs
 
 
 def test_every_workflow_has_both_forms():
