@@ -1,7 +1,7 @@
-"""The files that nodes list: generators, sketchers and folders of drawings. Names come from these lists, never paths.
+"""The files that nodes list, load and save. A workflow names them as listed, never by paths.
 
-A plain name is a file of ComfyUI's models folder (or a folder of its input); "name [output]" was saved by this pack;
-"name [bundled]" comes with it.
+A plain name is a file of ComfyUI's models folder or a folder of its input folder; "name [output]" was saved by this
+pack; "name [bundled]" comes with it.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def generators() -> dict[str, Path]:
 
 
 def sketchers() -> dict[str, Path]:
-    """PhotoSketch networks by listed name."""
+    """Photo-to-sketch networks by listed name."""
     bundled = {name: path for name, path in _bundled_weights().items() if name.startswith("sketcher")}
     return _tagged(bundled, "bundled") | host.model_files("photosketch")
 
@@ -60,7 +60,7 @@ def drawings() -> dict[str, Path]:
 
 
 def photos() -> dict[str, Path]:
-    """Folders of photos, as in drawings(), then the bundled photos one by one."""
+    """Folders with photos by listed name, as in drawings(), then the bundled photos one by one."""
     bundled = host.files_below(ROOT / "samples" / "photos", IMAGE_ENDINGS)
     folders = _picture_folders(host.folder("input"))
     return folders | _tagged({"photos": ROOT / "samples" / "photos", **bundled}, "bundled")
@@ -152,36 +152,37 @@ def fingerprint(path: Path) -> str:
 
 
 def load_generator(path: Path) -> GanModel:
-    """A model from its file; a customised one together with the base it was made from, searched among those listed."""
-    if path.suffix.lower() == ".safetensors":
-        summary = summarise(path)
-        if summary.kind == "customised":
-            return load_customised(path, _load_base(path, summary))
-    return load_model(path)
+    """A model from its file; a customised one with its base, which has to be among the listed files."""
+    summary = _summary(path)
+    if summary is None or summary.kind != "customised":
+        return load_model(path)
+    base = load_base(summary, _others(path))
+    if base is None:
+        raise ValueError(_missing_base(path, summary))
+    return load_customised(path, base)
 
 
 def file_problem(path: Path) -> str:
-    """The problem with a .safetensors, a customised model without its listed base among them; "" when all is well, or
-    when only reading a pickle, which takes long, could tell."""
-    if path.suffix.lower() != ".safetensors":
-        return ""
-    summary = summarise(path)
-    if summary.kind != "customised":
-        return summary.problem
-    others = [other for other in generators().values() if other != path]
-    if any(other.suffix.lower() != ".safetensors" for other in others):
-        return ""
-    models = [other for other in map(summarise, others) if other.kind == "model"]
-    is_listed = any(model.hash in ("", summary.base_hash) for model in models)  # "": the file does not note its hash
-    return "" if is_listed else _missing_base(path, summary)
+    """Why a .safetensors file can't be loaded: it is damaged, or a customised model whose base is not listed; else "".
+
+    Pickles are not read, which would take long: neither the file itself nor those that could be the base.
+    """
+    summary = _summary(path)
+    if summary is None or summary.kind != "customised":
+        return summary.problem if summary else ""
+    for other in map(_summary, _others(path)):
+        if other is None or (other.kind == "model" and other.hash in ("", summary.base_hash)):  # "": hash not noted
+            return ""
+    return _missing_base(path, summary)
 
 
-def _load_base(customised: Path, summary: FileSummary) -> GanModel:
-    """The listed model that a customised one was made from."""
-    base = load_base(summary, [path for path in generators().values() if path != customised])
-    if base is None:
-        raise ValueError(_missing_base(customised, summary))
-    return base
+def _summary(path: Path) -> FileSummary | None:
+    """The summary of a .safetensors file; None for a pickle."""
+    return summarise(path) if path.suffix.lower() == ".safetensors" else None
+
+
+def _others(path: Path) -> list[Path]:
+    return [other for other in generators().values() if other != path]
 
 
 def _missing_base(customised: Path, summary: FileSummary) -> str:
