@@ -1,8 +1,8 @@
 """DiffAugment (Zhao et al., NeurIPS 2020): differentiable augmentation of what a discriminator sees.
 
-Pure functions of square images [B,C,H,H] and a torch.Generator on the CPU, so that draws repeat on any device.
-Ranges are those of the reference: brightness +-0.5, saturation x0..2, contrast x0.5..1.5, translation +-size/8, cutout
-of half the size; upscale 1..1.25 around the centre.
+Pure functions of square images [B,C,H,H] and a torch.Generator on the CPU, so that results repeat on any device. The
+ranges are those of the reference implementation: brightness +-0.5, saturation x0..2, contrast x0.5..1.5, translation
++-size/8, cutout of half the size; upscale 1..1.25 around the centre.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ def _uniform(x: Tensor, low: float, high: float, rng: torch.Generator) -> Tensor
 
 def _offsets(x: Tensor, low: int, high: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
     """Two integers in low..high for each sample: [B,1,1] each."""
-    drawn = torch.randint(low, high + 1, (2, len(x), 1, 1), generator=rng).to(x.device)
-    return drawn[0], drawn[1]
+    first, second = torch.randint(low, high + 1, (2, len(x), 1, 1), generator=rng).to(x.device)
+    return first, second
 
 
 def color(x: Tensor, rng: torch.Generator) -> Tensor:
@@ -32,24 +32,26 @@ def color(x: Tensor, rng: torch.Generator) -> Tensor:
 
 
 def translation(x: Tensor, rng: torch.Generator) -> Tensor:
-    """Shift by up to an eighth of the size in whole pixels, zeros moving in."""
+    """Shift by whole pixels, up to an eighth of the size, padded with zeros."""
     size = x.shape[-1]
-    reach = int(size / 8 + 0.5)
-    down, right = _offsets(x, -reach, reach, rng)
+    limit = int(size / 8 + 0.5)
+    down, right = _offsets(x, -limit, limit, rng)
     positions = torch.arange(size, device=x.device)
-    rows, columns = positions[None, :, None] - down, positions[None, None, :] - right
+    rows = positions[None, :, None] - down
+    columns = positions[None, None, :] - right
     inside = (rows >= 0) & (rows < size) & (columns >= 0) & (columns < size)
     source = (rows.clamp(0, size - 1) * size + columns.clamp(0, size - 1)).flatten(1)  # [B, size * size]
-    moved = x.flatten(2).gather(2, source[:, None].expand(-1, x.shape[1], -1))
-    return moved.view_as(x) * inside[:, None].to(x.dtype)
+    shifted = x.flatten(2).gather(2, source[:, None].expand(-1, x.shape[1], -1))
+    return shifted.view_as(x) * inside[:, None].to(x.dtype)
 
 
 def cutout(x: Tensor, rng: torch.Generator) -> Tensor:
-    """Zero a square of half the size around a random centre; it may reach over the edge."""
+    """Zero a square of half the size around a random centre; it may extend over the border."""
     size = x.shape[-1]
     row, column = _offsets(x, 0, size, rng)
     positions = torch.arange(size, device=x.device) + size // 4
-    rows, columns = positions[None, :, None] - row, positions[None, None, :] - column
+    rows = positions[None, :, None] - row
+    columns = positions[None, None, :] - column
     hole = (rows >= 0) & (rows < size // 2) & (columns >= 0) & (columns < size // 2)
     return x * (~hole)[:, None].to(x.dtype)
 
@@ -67,7 +69,7 @@ POLICIES = {"color": color, "translation": translation, "cutout": cutout, "upsca
 
 
 def parse_policy(policy: str) -> list[str]:
-    """'color,translation' -> ['color', 'translation']; '' means none."""
+    """'color,translation' -> ['color', 'translation']; '' is no augmentation. Raises ValueError for an unknown name."""
     names = [name.strip() for name in policy.split(",") if name.strip()]
     unknown = [name for name in names if name not in POLICIES]
     if unknown:
@@ -76,7 +78,7 @@ def parse_policy(policy: str) -> list[str]:
 
 
 def augment(x: Tensor, policy: str, rng: torch.Generator) -> Tensor:
-    """Apply the named augmentations in turn to x [B,C,H,H] in -1..1. `rng` lives on the CPU."""
+    """Apply the named augmentations in turn to x [B,C,H,H] in -1..1. `rng` is on the CPU."""
     for name in parse_policy(policy):
         x = POLICIES[name](x, rng)
     return x

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -22,6 +23,7 @@ from torch import Tensor, nn
 
 from ..datasets import ImageSet
 from ..latents.mean_shift import shift_towards
+from ..networks.photosketch import PhotoSketch
 from ..networks.precision import full_precision, has_fast_bfloat16
 from ..networks.stylegan2 import Discriminator, EqualConv, GanModel, Generator, Mapping, StyledConv
 from ..random_streams import seeded_init, stream
@@ -31,6 +33,8 @@ from .finetune_config import FinetuneConfig
 from .loop import StepReport, check_options
 from .losses import fake_loss, generator_loss, lazy_ratio, r1_penalty, real_loss, weight_penalty
 from .style_mixing import random_styles
+
+Network = TypeVar("Network", Generator, Discriminator)
 
 DISTANCE_SIDE = 64  # pixels, at most, at which drawings are compared with sketches by their distance
 DISTANCES_BYTES = 512 * 2**20  # of memory, at most, for the distances of sketches that are kept
@@ -108,7 +112,7 @@ class SketchFinetuner:
 
     def _build_sketcher(self, photosketch: nn.Module) -> None:
         self.photosketch = copy.deepcopy(photosketch).to(self.device).eval().requires_grad_(False)
-        if hasattr(self.photosketch, "batch_statistics"):
+        if isinstance(self.photosketch, PhotoSketch):
             self.photosketch.batch_statistics = self.config.batch_statistics
 
     def _build_generator(self) -> None:
@@ -281,7 +285,7 @@ class SketchFinetuner:
             penalty = weight_penalty(list(self.trainable.values()), list(self._initial.values()))
             (penalty * self.config.weight_penalty).backward()
             losses["weights"] = penalty.detach()
-        self._descend(self.optimizer, sum(losses.values()), "G")
+        self._descend(self.optimizer, torch.stack(list(losses.values())), "G")
         self._update_average()
         return losses
 
@@ -352,7 +356,7 @@ class SketchFinetuner:
         if name == "sketch":
             chosen = torch.randint(len(self.sketches), (self.config.batch,), generator=rng)
             return self.sketches[chosen.to(self.device)]
-        if self.regularisation == "images":
+        if self.regularisation == "images" and self.images is not None:
             chosen = torch.randint(len(self.images), (self.config.batch,), generator=rng)
             return self.images.batch(chosen).to(self.device)
         return self.generator.synthesize(self._styles(self.original_mapping, rng), generator=rng)
@@ -360,7 +364,7 @@ class SketchFinetuner:
     def _descend(self, optimizer: torch.optim.Optimizer, loss: Tensor, what: str) -> None:
         """One optimiser update from the gathered gradients, unless they or the loss are not finite."""
         gradients = [p.grad for p in optimizer.param_groups[0]["params"] if p.grad is not None]
-        if not torch.isfinite(torch.stack([gradient.sum() for gradient in gradients]).sum() + loss.detach()):
+        if not torch.isfinite(torch.stack([gradient.sum() for gradient in gradients]).sum() + loss.detach().sum()):
             raise FloatingPointError(
                 f"the {what} loss or its gradient is not finite in step {self.steps_done}; the weights before it "
                 "are kept. Use a lower learning rate, or float32 precision."
@@ -435,7 +439,7 @@ def _set_trainable(discriminator: Discriminator, trainable: bool) -> None:
         discriminator.mapping.w_shift.requires_grad_(False)
 
 
-def _copy(network: Generator | Discriminator, device: torch.device) -> Generator | Discriminator:
+def _copy(network: Network, device: torch.device) -> Network:
     """A frozen copy in evaluation mode that can enter autograd even if the original was made in inference mode."""
     with torch.device("meta"):  # no random weights are made only to be overwritten
         twin = type(network)(network.config)

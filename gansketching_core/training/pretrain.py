@@ -31,40 +31,38 @@ class PretrainConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    resolution: Literal[32, 64, 128, 256, 512, 1024] = Field(64, description="Side of the generated images in pixels.")
-    latent_dim: int = Field(128, ge=8, le=1024, description="Length of z and of w.")
-    mapping_layers: int = Field(4, ge=1, le=16, description="Depth of the mapping network.")
+    resolution: Literal[32, 64, 128, 256, 512, 1024] = Field(default=64, description="Side of the images in pixels.")
+    latent_dim: int = Field(default=128, ge=8, le=1024, description="Length of z and of w.")
+    mapping_layers: int = Field(default=4, ge=1, le=16, description="Depth of the mapping network.")
     channel_base: int = Field(
-        2048, ge=64, le=65536, description="Channels at resolution r: min(channel_base / r, max)."
+        default=2048, ge=64, le=65536, description="Channels at resolution r: min(channel_base / r, max)."
     )
-    channel_max: int = Field(192, ge=8, le=1024, description="Limit of the channels of each layer.")
-    images: int = Field(200_000, ge=1, description="Training length: how many real images the discriminator sees.")
-    batch: int = Field(16, ge=1, le=1024, description="Images per step.")
-    learning_rate: float = Field(0.002, gt=0, le=0.1, description="Adam's learning rate of both networks.")
+    channel_max: int = Field(default=192, ge=8, le=1024, description="Limit of the channels of each layer.")
+    images: int = Field(default=200_000, ge=1, description="Length of the training, in real images.")
+    batch: int = Field(default=16, ge=1, le=1024, description="Images per step.")
+    learning_rate: float = Field(default=0.002, gt=0, le=0.1, description="Adam's learning rate of both networks.")
     decay_from: float = Field(
-        0.7, ge=0, le=1, description="Share of the training after which the learning rate decreases to 0."
+        default=0.7, ge=0, le=1, description="Share of the training after which the learning rate decreases to 0."
     )
-    r1_gamma: float = Field(1.0, ge=0, description="Weight of the R1 penalty.")
-    r1_every: int = Field(16, ge=1, description="Steps between R1 penalties (lazy regularisation).")
-    path_weight: float = Field(2.0, ge=0, description="Weight of path-length regularisation; 0 disables it.")
-    path_every: int = Field(8, ge=1, description="Steps between path-length penalties.")
-    style_mixing: float = Field(0.5, ge=0, le=1, description="Probability that a batch mixes two latents.")
-    ema_images: int = Field(5000, ge=1, description="Half-life of the generator's moving average, in images.")
+    r1_gamma: float = Field(default=1.0, ge=0, description="Weight of the R1 penalty.")
+    r1_every: int = Field(default=16, ge=1, description="Steps between R1 penalties (lazy regularisation).")
+    path_weight: float = Field(default=2.0, ge=0, description="Weight of path-length regularisation; 0 disables it.")
+    path_every: int = Field(default=8, ge=1, description="Steps between path-length penalties.")
+    style_mixing: float = Field(default=0.5, ge=0, le=1, description="Probability that a batch mixes two latents.")
+    ema_images: int = Field(default=5000, ge=1, description="Half-life of the generator's moving average, in images.")
     augmentation: str = Field(
-        "", description="DiffAugment of what the discriminator sees; any of color, translation, cutout, upscale."
+        default="", description="DiffAugment of the discriminator's input; any of color, translation, cutout, upscale."
     )
     feature_weight: float = Field(
-        0.0,
-        ge=0,
-        description="Weight of a second discriminator, on the features of an ImageNet network; 0 disables it.",
+        default=0.0, ge=0, description="Weight of a second discriminator, on ImageNet features; 0 disables it."
     )
     feature_augmentation: str = Field(
-        "color,translation,cutout", description="DiffAugment of what the second discriminator sees."
+        default="color,translation,cutout", description="DiffAugment of the second discriminator's input."
     )
     precision: Literal["float32", "bfloat16"] = Field(
-        "float32", description="bfloat16 is faster where the hardware supports it."
+        default="float32", description="bfloat16 is faster where the hardware supports it."
     )
-    seed: int = Field(0, ge=0, le=2**63 - 1, description="Seed of every random number.")
+    seed: int = Field(default=0, ge=0, le=2**63 - 1, description="Seed of every random number.")
 
     def gan_config(self) -> GanConfig:
         """The networks that these options describe."""
@@ -169,8 +167,7 @@ class Pretrainer:
             self._update_discriminator(real, fake, rng, losses)
             if config.r1_gamma and k % config.r1_every == 0:
                 self._regularise_gradient(real, rng, losses)
-            if self.projected:
-                self._update_projected(real, fake, rng, losses)
+            self._update_projected(real, fake, rng, losses)
         self._update_average()
         values = {name: float(value) for name, value in losses.items()}
         if not all(math.isfinite(value) for value in values.values()):
@@ -232,6 +229,8 @@ class Pretrainer:
         losses["D real"] = on_real.detach()
 
     def _update_projected(self, real: Tensor, fake: Tensor, rng: torch.Generator, losses: dict[str, Tensor]) -> None:
+        if self.projected is None:
+            return
         self.projected.heads.requires_grad_(True)
         policy = self.config.feature_augmentation
         on_fake = fake_loss(self.projected(augment(fake, policy, rng)), "hinge")

@@ -41,26 +41,32 @@ class SketcherConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    width: int = Field(16, ge=1, le=256, description="Channels of the first layer; the published network has 64.")
-    blocks: int = Field(3, ge=0, le=32, description="Residual blocks; the published network has 9.")
-    steps: int = Field(1200, ge=1, description="Training length in steps.")
-    batch: int = Field(24, ge=2, le=1024, description="Pairs per step at 64 px; a quarter as many at 128 px.")
+    width: int = Field(
+        default=16, ge=1, le=256, description="Channels of the first layer; 64 in the published network."
+    )
+    blocks: int = Field(default=3, ge=0, le=32, description="Residual blocks; 9 in the published network.")
+    steps: int = Field(default=1200, ge=1, description="Length of the training in steps.")
+    batch: int = Field(default=24, ge=2, le=1024, description="Pairs per step at 64 px; a quarter as many at 128 px.")
     learning_rate: float = Field(
-        0.002, gt=0, le=0.1, description="Adam's learning rate at the start; it decreases to 0."
+        default=0.002, gt=0, le=0.1, description="Adam's learning rate at the start; it decreases to 0."
     )
     stroke_width: float = Field(
-        0.02, ge=0.005, le=0.1, description="Width of the strokes, as a share of the side of a 64 px drawing."
+        default=0.02, ge=0.005, le=0.1, description="Width of the strokes, as a share of the side of a 64 px drawing."
     )
-    photo_count: int = Field(3000, ge=1, description="Number of photos used, the same of each folder if possible.")
-    pairs_share: float = Field(0.35, ge=0, le=1, description="Share of every batch taken from the given pairs.")
+    photo_count: int = Field(default=3000, ge=1, description="Photos used, the same number of each folder if possible.")
+    pairs_share: float = Field(default=0.35, ge=0, le=1, description="Share of every batch taken from the given pairs.")
     large_every: int = Field(
-        4, ge=1, description="One step in so many trains at 128 px instead of 64 px, with strokes as many pixels wide."
+        default=4,
+        ge=1,
+        description="One step in so many is at 128 px instead of 64 px; strokes are as many pixels wide.",
     )
-    settle: float = Field(0.2, ge=0, le=1, description="Last share of the training with fixed batch-norm statistics.")
+    settle: float = Field(
+        default=0.2, ge=0, le=1, description="Last share of the training with fixed batch-norm statistics."
+    )
     precision: Literal["float32", "bfloat16"] = Field(
-        "bfloat16", description="bfloat16 is faster where the hardware supports it."
+        default="bfloat16", description="bfloat16 is faster where the hardware supports it."
     )
-    seed: int = Field(0, ge=0, le=2**63 - 1, description="Seed of every random number.")
+    seed: int = Field(default=0, ge=0, le=2**63 - 1, description="Seed of every random number.")
 
 
 class SketcherTrainer:
@@ -98,7 +104,7 @@ class SketcherTrainer:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
             raw = self.net.model[:-1](photo)
         losses = drawing_losses(raw.float(), ink.to(self.device))
-        total = sum(losses.values())
+        total = losses["match"] + losses["overlap"]
         if not torch.isfinite(total):
             raise FloatingPointError(f"the loss is {float(total.detach())} in step {k}; use a lower learning rate")
         self.optimizer.zero_grad(set_to_none=True)
@@ -112,9 +118,12 @@ class SketcherTrainer:
         """Augmented pairs, at 128 px if `large`, else at 64 px: photo [B,3,S,S] in -1..1, ink [B,1,S,S] in 0..1."""
         count = max(2, self.config.batch // 4) if large else self.config.batch
         stroke_width = self.config.stroke_width * 64 * (1 if large else 2)  # in pixels of the pairs, of 128 px
-        from_pairs = round(count * self.config.pairs_share) if self.pairs is not None else 0
+        shares = [(self.photos, count)]
+        if self.pairs is not None:
+            from_pairs = round(count * self.config.pairs_share)
+            shares = [(self.photos, count - from_pairs), (self.pairs, from_pairs)]
         parts = []
-        for source, share in ((self.photos, count - from_pairs), (self.pairs, from_pairs)):
+        for source, share in shares:
             if share:
                 index = torch.randint(len(source), (share,), generator=rng)
                 parts.append(torch.cat([source.photo[index], source.distance[index], source.object[index]], dim=1))

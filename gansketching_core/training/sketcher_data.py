@@ -56,8 +56,19 @@ class Pairs:
 
 
 def _stored_distance(lines: np.ndarray) -> np.ndarray:
-    distance = ndimage.distance_transform_edt(~lines) if lines.any() else np.full(lines.shape, FAR)
-    return (np.minimum(distance, FAR) * 16).round().astype(np.uint8)
+    return (np.minimum(_distance_to(lines), FAR) * 16).round().astype(np.uint8)
+
+
+def _distance_to(mask: np.ndarray) -> np.ndarray:
+    """Distance of every pixel [H,W] to the nearest true one, in pixels; infinite if there is none."""
+    return np.asarray(ndimage.distance_transform_edt(~mask)) if mask.any() else np.full(mask.shape, np.inf)
+
+
+def _parts(mask: np.ndarray, structure: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Connected parts of [H,W]: the number of each pixel's part [H,W], 0 for none, and the sizes of parts 1, 2 ..."""
+    labels = np.zeros(mask.shape, dtype=np.int32)
+    ndimage.label(mask, structure, output=labels)
+    return labels, np.bincount(labels.ravel())[1:]
 
 
 def find_object(photo: np.ndarray) -> np.ndarray:
@@ -66,29 +77,30 @@ def find_object(photo: np.ndarray) -> np.ndarray:
     spread = colour.max(axis=2) - colour.min(axis=2)
     inside = (colour.mean(axis=2) + 1.5 * spread) > 38  # includes pale colours, but no pale grey shadows
     inside = ndimage.binary_fill_holes(ndimage.binary_closing(np.pad(inside, 4), iterations=3))[4:-4, 4:-4]
-    labels, count = ndimage.label(inside)
-    if count > 1:
-        sizes = ndimage.sum_labels(inside, labels, np.arange(1, count + 1))
-        inside = np.isin(labels, 1 + np.flatnonzero(sizes >= 0.05 * sizes.max()))
+    labels, sizes = _parts(inside)
+    inside = np.isin(labels, 1 + np.flatnonzero(sizes >= 0.05 * sizes.max(initial=0)))
     return ndimage.gaussian_filter(inside.astype(np.float32), 1.5, mode="nearest") > 0.5
 
 
 def find_lines(photo: np.ndarray, inside: np.ndarray) -> np.ndarray:
     """The object's outline and its strong, long inner edges: bool [H,W], lines one pixel wide."""
-    outline = inside & ~ndimage.binary_erosion(inside)  # also along the border, which shows when the photo is shrunk
+    outline = inside & np.logical_not(
+        ndimage.binary_erosion(inside)
+    )  # also along the border, which shows when the photo is shrunk
     edges = np.sqrt(_edge_energy(photo, sigma=2.2))
     local = ndimage.gaussian_filter(edges, 6)
-    strong = (edges > 20) & (edges > 1.25 * local) & (ndimage.distance_transform_edt(inside) > 6)
+    strong = (edges > 20) & (edges > 1.25 * local) & (_distance_to(~inside) > 6)
     inner = skeleton(strong)
-    labels, count = ndimage.label(inner, structure=np.ones((3, 3)))
-    lengths = ndimage.sum_labels(inner, labels, np.arange(1, count + 1))
+    labels, lengths = _parts(inner, structure=np.ones((3, 3)))
     return outline | np.isin(labels, 1 + np.flatnonzero(lengths >= 18))
 
 
 def _edge_energy(photo: np.ndarray, sigma: float) -> np.ndarray:
     """Squared gradient of a blurred photo, summed over the colours: [H,W]."""
     colour = ndimage.gaussian_filter(photo.astype(np.float32), (sigma, sigma, 0))
-    return sum(np.square(ndimage.sobel(colour, axis=axis) / 8).sum(axis=2) for axis in (0, 1))
+    vertical = np.square(ndimage.sobel(colour, axis=0) / 8).sum(axis=2)
+    horizontal = np.square(ndimage.sobel(colour, axis=1) / 8).sum(axis=2)
+    return vertical + horizontal
 
 
 def pairs_from_photos(photos: ImageSet) -> Pairs:
@@ -117,8 +129,7 @@ def pairs_from_file(path: str | Path) -> Pairs:
         raise ValueError(f"{path}: photo is {photos.dtype}, sketch {sketches.dtype}; both must be uint8")
     items = []
     for photo, sketch in zip(_resized(photos), _resized(sketches[..., None])[..., 0]):
-        is_edge = _edge_energy(photo, sigma=1) >= 8**2
-        near_edge = ndimage.distance_transform_edt(~is_edge) < 4 if is_edge.any() else is_edge
+        near_edge = _distance_to(_edge_energy(photo, sigma=1) >= 8**2) < 4
         items.append((photo, skeleton(sketch < 128) & near_edge, find_object(photo)))
     return Pairs.stack(items)
 
