@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from argparse import SUPPRESS, ArgumentParser, Namespace
 from collections import defaultdict
 from collections.abc import Iterable
@@ -157,8 +158,7 @@ def _some_of_each_kind(names: list[str], most: int) -> list[str]:
         kinds[kind_of(name)].append(name)
     chosen = []
     for members in kinds.values():
-        count = min(most, len(members))
-        chosen += [members[(k * len(members) - 1) // count] for k in range(1, count + 1)]
+        chosen += members[:: math.ceil(len(members) / most)]
     return chosen
 
 

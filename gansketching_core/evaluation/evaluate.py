@@ -18,27 +18,18 @@ from .metrics import frechet_distance, kernel_distance, path_length, precision_r
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Metrics of a model's samples and photos, on the features of an extractor (`evaluation.metrics`).
+    """Metrics of a model's samples and photos, on the features of an extractor (`evaluation.metrics`)."""
 
-    extractor: name of the network.
-    is_fid: whether `frechet` may be called FID.
-    samples, photos: number of each.
-    frechet: Frechet distance.
-    kid, kid_deviation: KID x 1000, and its standard deviation over subsets.
-    precision, recall: 0..1, with k = 3.
-    path_length: in w at the end points, on features of the extractor; None if not asked for.
-    """
-
-    extractor: str
-    is_fid: bool
-    samples: int
-    photos: int
+    extractor: str  # name of the network
+    is_fid: bool  # whether `frechet` may be called FID
+    samples: int  # number of samples
+    photos: int  # number of photos
     frechet: float
-    kid: float
-    kid_deviation: float
-    precision: float
+    kid: float  # times 1000
+    kid_deviation: float  # times 1000, over subsets
+    precision: float  # 0..1, k = 3
     recall: float
-    path_length: float | None = None
+    path_length: float | None = None  # in w at the end points, on features of the extractor
 
     def __str__(self) -> str:
         lines = [

@@ -15,17 +15,12 @@ DEFAULT_SEED = 1  # not 0: the warm start of a training with seed 0 has seen tho
 
 @dataclass(frozen=True)
 class SketchMatch:
-    """Chamfer distances from the drawings of samples to the nearest sketch, before and after customising.
+    """Chamfer distances from the drawings of samples to the nearest sketch, before and after customising."""
 
-    before, after: medians over the samples, in units of the image side.
-    nearer: share of the latents, 0..1, whose sample is nearer to the sketches after than before.
-    beats: share of the samples after, 0..1, that are nearer than `before`.
-    """
-
-    before: float
+    before: float  # median over the samples, in image sides
     after: float
-    nearer: float
-    beats: float
+    nearer: float  # share of the latents, 0..1, whose sample is nearer to the sketches after than before
+    beats: float  # share of the samples after, 0..1, that are nearer than `before`
 
     def __str__(self) -> str:
         return (

@@ -28,21 +28,14 @@ except ImportError:  # not on Windows
 
 @dataclass(frozen=True)
 class BenchReport:
-    """Times are medians in seconds. Memory is a peak in GiB, of the process (CPU) or the allocator (CUDA).
+    """Times are medians in seconds. Memory is a peak in GiB, of the process (CPU) or the allocator (CUDA)."""
 
-    discriminators, r1, generator: the three parts of a step.
-    iteration: a step with its share of R1.
-    training_memory: peak of sampling and training; NaN where it is unknown, on Windows' CPUs.
-    sample: one image, sampled in batches.
-    sampling_memory: peak of sampling alone.
-    """
-
-    discriminators: float
+    discriminators: float  # the three parts of a step
     r1: float
     generator: float
-    iteration: float
-    training_memory: float
-    sample: float
+    iteration: float  # a step with its share of R1
+    training_memory: float  # of sampling and training; NaN where it is unknown, on Windows' CPUs
+    sample: float  # one image, sampled in batches
     sampling_memory: float
 
 

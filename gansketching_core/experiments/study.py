@@ -6,6 +6,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import KW_ONLY, dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -34,51 +35,27 @@ SHOWN = 12  # samples of a cell in its picture
 REGULARISING = 500  # photos of the regularisation by images
 
 
+@dataclass(eq=False)
 class Study:
-    """Measures cells and keeps their results in a folder.
+    """Measures cells and keeps their results in a folder."""
 
-    Args:
-        photos: folder or zip with one folder for each variety; a class is a folder's name up to the first _.
-        model: the base model.
-        sketcher: photo [B,3,R,R] in -1..1 -> line drawing [B,1,R,R] in -1..1.
-        extractor: images [B,3,R,R] in -1..1 -> features [B,D], as `feature_networks.Extractor`.
-        folder: where results and trainings are kept.
-        placement: how the model's training pictures were turned, shrunk and shifted. The photos of the study are placed
-            in the same way, so that no method gains or loses by that.
-        samples: number of samples, and of photos to compare them with, in each cell.
-        human: folder of hand-drawn sketches for each class that has one.
-        steps: length of every training, to try things out; None: the method's.
-        poll: called often; may raise to stop.
-    """
+    photos: Path  # folder or zip with one folder for each variety; a class is a folder's name up to the first _
+    model: GanModel  # the base model
+    sketcher: nn.Module  # photo [B,3,R,R] in -1..1 -> line drawing [B,1,R,R] in -1..1
+    extractor: nn.Module  # images [B,3,R,R] in -1..1 -> features [B,D], as `feature_networks.Extractor`
+    folder: Path  # where results and trainings are kept
+    _: KW_ONLY
+    placement: PlacementConfig  # of the model's training pictures; the study's photos are placed in the same way
+    samples: int = 500  # number of samples, and of photos to compare them with, in each cell
+    human: dict[str, Path] = field(default_factory=dict)  # class -> folder of hand-drawn sketches
+    steps: int | None = None  # length of every training, to try things out; None: the method's
+    poll: Callable[[], None] = lambda: None  # called often; may raise to stop
 
-    def __init__(
-        self,
-        photos: str | Path,
-        model: GanModel,
-        sketcher: nn.Module,
-        extractor: nn.Module,
-        folder: str | Path,
-        *,
-        placement: PlacementConfig,
-        samples: int = 500,
-        human: dict[str, Path] | None = None,
-        steps: int | None = None,
-        poll: Callable[[], None] = lambda: None,
-    ):
-        if samples < 16:
-            raise ValueError(f"samples is {samples}; use 16 or more")
-        self.photos = Path(photos)
-        self.model = model
-        self.sketcher = sketcher
-        self.extractor = extractor
-        self.folder = Path(folder)
-        self.placement = placement
-        self.samples = samples
-        self.human = human or {}
-        self.changes = {} if steps is None else {"steps": steps}
-        self.poll = poll
+    def __post_init__(self):
+        if self.samples < 16:
+            raise ValueError(f"samples is {self.samples}; use 16 or more")
         self._cache: dict[tuple, Tensor] = {}
-        self._training_names, self._held_out_names = hold_out(image_names(photos))
+        self._training_names, self._held_out_names = hold_out(image_names(self.photos))
 
     # ------------------------------------------------------------------------------------------------------- the cells
 
@@ -110,7 +87,8 @@ class Study:
 
     def _config(self, cell: Cell) -> FinetuneConfig:
         method = METHODS[cell.method]
-        return FinetuneConfig.preset(method.preset, **{**method.options, **self.changes, "seed": cell.seed})
+        changes = {} if self.steps is None else {"steps": self.steps}
+        return FinetuneConfig.preset(method.preset, **{**method.options, **changes, "seed": cell.seed})
 
     def kept(self, cell: Cell) -> dict | None:
         """The result of a cell that was measured before from the same inputs."""

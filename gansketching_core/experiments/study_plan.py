@@ -13,27 +13,16 @@ PAPER_STEPS = 1500
 
 @dataclass(frozen=True)
 class Method:
-    """One row of the tables: how samples of a class are obtained.
+    """One row of the tables: how samples of a class are obtained; by default they are the base model's."""
 
-    title: heading of the row.
-    group: the table it is in, a value of `study_report.GROUPS`.
-    preset: of a fine-tuning; empty: nothing is trained.
-    shift: "drawings" or "features": instead, w is shifted towards the samples nearest to the sketches by the Chamfer
-        distance of their drawings, or by features of the drawings.
-    options: changes of the preset, or keyword arguments of `shift_towards`.
-    sketches: number of sketches.
-    human: use Quick, Draw! sketches instead of line drawings of training photos.
-    photos: no samples of a model but training photos of the class, which show what the metrics say of real photos.
-    """
-
-    title: str
-    group: str = "main"
-    preset: str = ""
-    shift: str = ""
-    options: dict = field(default_factory=dict)
+    title: str  # heading of the row
+    group: str = "main"  # the table it is in, a value of `study_report.GROUPS`
+    preset: str = ""  # of a fine-tuning
+    shift: str = ""  # instead, w is shifted towards the samples nearest to the sketches, by "drawings" or "features"
+    options: dict = field(default_factory=dict)  # changes of the preset, or keyword arguments of `shift_towards`
     sketches: int = SKETCHES
-    human: bool = False
-    photos: bool = False
+    human: bool = False  # use Quick, Draw! sketches instead of line drawings of training photos
+    photos: bool = False  # training photos of the class instead of samples: what the metrics say of real photos
 
 
 def _ablation(title: str, **options) -> Method:
@@ -86,16 +75,10 @@ class Cell:
 
 
 def plan(targets: Sequence[str], methods: Sequence[str], seeds: int, human: Collection[str] = ()) -> list[Cell]:
-    """All cells, in the order that makes partial results useful.
+    """All cells, in the order that makes partial results useful; human: the classes that have Quick, Draw! sketches.
 
     That is: the main table for every class with the first seed, the ablations, the numbers of sketches, further seeds
     of the main table, and last the paper's preset, which takes longest.
-
-    Args:
-        targets: classes of photos.
-        methods: names of METHODS.
-        seeds: number of seeds of the main table; the other tables have one.
-        human: the classes that there are Quick, Draw! sketches of.
     """
     for name in methods:
         if name not in METHODS:

@@ -441,21 +441,12 @@ def _minibatch_std(x: Tensor, group: int) -> Tensor:
 
 @dataclass
 class GanModel:
-    """A generator with its discriminator, its mean w, and what its file says about it.
+    """A generator with its discriminator, its mean w, and what its file says about it."""
 
-    generator: with the averaged (EMA) weights.
-    discriminator: None if the file has none.
-    config: the architecture of both.
-    w_mean: [w_dim], the w that truncation moves towards.
-    name: for people.
-    base_hash: identifies the weights that a customised file belongs to.
-    metadata: training, licence and other text of the file.
-    """
-
-    generator: Generator
-    discriminator: Discriminator | None
+    generator: Generator  # with the averaged (EMA) weights
+    discriminator: Discriminator | None  # None if the file has none
     config: GanConfig
-    w_mean: Tensor
-    name: str = "model"
-    base_hash: str = ""
-    metadata: dict[str, str] = field(default_factory=dict)
+    w_mean: Tensor  # [w_dim], the w that truncation moves towards
+    name: str = "model"  # for people
+    base_hash: str = ""  # identifies the weights that a customised file belongs to
+    metadata: dict[str, str] = field(default_factory=dict)  # training, licence and other text of the file
