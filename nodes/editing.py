@@ -214,7 +214,7 @@ class EditLatents(LayerRange):
                 "directions": (DIRECTIONS, {"tooltip": "From Fit Directions or Load Directions."}),
                 "component": ("INT", {"default": 0, "min": 0, "max": 511, "tooltip": "Number of the direction."}),
                 "strength": signed(2.0, 20.0, strength),
-                **layer_widgets(0, -1),
+                **layer_widgets(0),
                 "truncation": truncation(typical),
                 "before_truncation": ("BOOLEAN", {"default": False, "tooltip": before}),
             }
@@ -247,7 +247,7 @@ class DirectionsSheet(LayerRange):
                 "components": ("INT", {"default": 8, "min": 1, "max": 64, "tooltip": "How many rows."}),
                 "columns": ("INT", {"default": 5, "min": 2, "max": 15, "tooltip": "Images in a row."}),
                 "reach": ("FLOAT", {"default": 2.0, "min": 0.1, "max": 20.0, "step": 0.1, "tooltip": reach}),
-                **layer_widgets(0, -1),
+                **layer_widgets(0),
                 "truncation": truncation("Below 1: a more typical image. The edits are equally strong."),
             }
         }

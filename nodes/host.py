@@ -43,7 +43,7 @@ PREVIEW_SIZE = 512  # longest side of a live preview, in pixels
 
 _folders: dict[str, Path] = {}
 _extensions: dict[str, frozenset[str]] = {}
-_hooks: dict[str, Callable[..., None]] = {}
+_hooks: dict[str, Callable[..., None] | None] = {"progress": None, "poll": None}
 
 
 def set_folders(**folders: str | os.PathLike | None) -> None:
@@ -55,13 +55,10 @@ def set_folders(**folders: str | os.PathLike | None) -> None:
 
 
 def set_hooks(
-    *,
-    progress: Callable[[int, int, Image.Image | None], None] | None = None,
-    poll: Callable[[], None] | None = None,
+    *, progress: Callable[[int, int, Image.Image | None], None] | None = None, poll: Callable[[], None] | None = None
 ) -> None:
     """Receive progress and previews, and cancel by raising from `poll`. Outside ComfyUI only; None removes a hook."""
-    _hooks.clear()
-    _hooks.update({name: hook for name, hook in (("progress", progress), ("poll", poll)) if hook is not None})
+    _hooks.update(progress=progress, poll=poll)
 
 
 def folder(name: str) -> Path:
@@ -156,8 +153,8 @@ def poll() -> None:
     """Raise if the user has cancelled. It is cheap, so call it often."""
     if IN_COMFYUI:
         comfy.model_management.throw_exception_if_processing_interrupted()
-    elif "poll" in _hooks:
-        _hooks["poll"]()
+    elif hook := _hooks["poll"]:
+        hook()
 
 
 def cancelled(kind: type[BaseException]) -> bool:
@@ -207,8 +204,8 @@ class Progress:
         if self._bar is not None:
             picture = None if preview is None else ("JPEG", preview, PREVIEW_SIZE)
             self._bar.update_absolute(value, self.total, picture)
-        elif "progress" in _hooks:
-            _hooks["progress"](value, self.total, preview)
+        elif hook := _hooks["progress"]:
+            hook(value, self.total, preview)
 
     def on_batch(self, done: int, _: int = 0) -> None:
         """A callback for functions of the core that report their batches: shows progress, raises on cancelling."""

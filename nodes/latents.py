@@ -15,13 +15,13 @@ LATENTS = "GANSKETCHING_LATENTS"
 LAST_LAYER = 17  # of the largest model, 1024 px
 
 
-def layer_widgets(first: int, last: int) -> dict[str, widgets.Widget]:
-    """A range of layers, both ends included."""
+def layer_widgets(first: int) -> dict[str, widgets.Widget]:
+    """A range of layers, both ends included, by default from `first` to the last one."""
     from_layer = "First layer to change. Layers 0 to 3 decide pose and shape, the others colour and texture."
     to_layer = "Last layer to change, included. -1: the last one. A model of 64 pixels has 10 layers, of 256 pixels 14."
     return {
         "first_layer": ("INT", {"default": first, "min": 0, "max": LAST_LAYER, "tooltip": from_layer}),
-        "last_layer": ("INT", {"default": last, "min": -1, "max": LAST_LAYER, "tooltip": to_layer}),
+        "last_layer": ("INT", {"default": -1, "min": -1, "max": LAST_LAYER, "tooltip": to_layer}),
     }
 
 
@@ -39,13 +39,18 @@ class LayerRange:
         return True
 
 
-class LatentsFromSeed:
-    DISPLAY_NAME = "Latents from Seed"
+class LatentsNode:
+    """The category and the output of the nodes below."""
+
     CATEGORY = "GANSketching/latents"
-    DESCRIPTION = "Random latents, from which a model generates images. Sample uses the same ones for the same seed."
-    SEARCH_ALIASES = ("random latents", "noise", "z", "empty latent")
     RETURN_TYPES = (LATENTS,)
     RETURN_NAMES = ("latents",)
+
+
+class LatentsFromSeed(LatentsNode):
+    DISPLAY_NAME = "Latents from Seed"
+    DESCRIPTION = "Random latents, from which a model generates images. Sample uses the same ones for the same seed."
+    SEARCH_ALIASES = ("random latents", "noise", "z", "empty latent")
     OUTPUT_TOOLTIPS = ("The latents, for Sample and the nodes that change latents.",)
     FUNCTION = "sample"
 
@@ -72,16 +77,13 @@ class LatentsFromSeed:
         return (to_space(model, z, space),)
 
 
-class InterpolateLatents:
+class InterpolateLatents(LatentsNode):
     DISPLAY_NAME = "Interpolate Latents"
-    CATEGORY = "GANSketching/latents"
     DESCRIPTION = (
         "A walk through all given latents in their order, as frames of an animation: Sample turns them into images, "
         "Save Animated WEBP makes one file of these."
     )
     SEARCH_ALIASES = ("latent walk", "animation", "morph", "slerp", "lerp", "film")
-    RETURN_TYPES = (LATENTS,)
-    RETURN_NAMES = ("latents",)
     OUTPUT_TOOLTIPS = ("One latent for each frame.",)
     FUNCTION = "walk"
 
@@ -103,13 +105,10 @@ class InterpolateLatents:
         return (walk(latents, frames, loop=loop, mode=mode),)
 
 
-class StyleMix(LayerRange):
+class StyleMix(LayerRange, LatentsNode):
     DISPLAY_NAME = "Style Mix"
-    CATEGORY = "GANSketching/latents"
     DESCRIPTION = "Takes some layers from other latents, such as the colours of one sample for the shape of another."
     SEARCH_ALIASES = ("style mixing", "crossover", "colour transfer", "color transfer")
-    RETURN_TYPES = (LATENTS,)
-    RETURN_NAMES = ("latents",)
     OUTPUT_TOOLTIPS = ("The mixed latents, in w+: one w for each layer.",)
     FUNCTION = "mix"
 
@@ -121,7 +120,7 @@ class StyleMix(LayerRange):
                 "model": ("GANSKETCHING_MODEL", {"tooltip": "The generator that the latents are for."}),
                 "latents": (LATENTS, {"tooltip": "Latents that all other layers are taken from."}),
                 "styles": (LATENTS, {"tooltip": styles}),
-                **layer_widgets(4, -1),
+                **layer_widgets(4),
             }
         }
 
@@ -129,13 +128,10 @@ class StyleMix(LayerRange):
         return (style_mix(model, latents, styles, first_layer, widgets.or_none(last_layer)),)
 
 
-class TruncateLatents:
+class TruncateLatents(LatentsNode):
     DISPLAY_NAME = "Truncate Latents"
-    CATEGORY = "GANSketching/latents"
     DESCRIPTION = "Moves latents towards the model's mean w: images get more typical and less varied. Turns z into w."
     SEARCH_ALIASES = ("truncation", "psi", "z to w", "average")
-    RETURN_TYPES = (LATENTS,)
-    RETURN_NAMES = ("latents",)
     OUTPUT_TOOLTIPS = ("The latents in w, or in w+ if truncation_cutoff makes layers differ.",)
     FUNCTION = "truncate"
 
@@ -155,13 +151,10 @@ class TruncateLatents:
         return (truncate(model, latents, truncation, truncation_cutoff),)
 
 
-class JoinLatents:
+class JoinLatents(LatentsNode):
     DISPLAY_NAME = "Join Latents"
-    CATEGORY = "GANSketching/latents"
     DESCRIPTION = "Joins two or more batches of latents of the same space. Truncate Latents turns z into w."
     SEARCH_ALIASES = ("batch latents", "concatenate", "append")
-    RETURN_TYPES = (LATENTS,)
-    RETURN_NAMES = ("latents",)
     OUTPUT_TOOLTIPS = ("All latents, in the order of the inputs.",)
     FUNCTION = "join"
 
@@ -177,13 +170,10 @@ class JoinLatents:
         return (join([part for part in (latents_1, latents_2, latents_3, latents_4) if part is not None]),)
 
 
-class PickLatents:
+class PickLatents(LatentsNode):
     DISPLAY_NAME = "Pick Latents"
-    CATEGORY = "GANSketching/latents"
     DESCRIPTION = "Picks some latents of a batch, such as those of the images you like."
     SEARCH_ALIASES = ("split batch", "select", "latent from batch", "slice")
-    RETURN_TYPES = (LATENTS,)
-    RETURN_NAMES = ("latents",)
     OUTPUT_TOOLTIPS = ("The chosen latents.",)
     FUNCTION = "pick"
 
@@ -224,12 +214,12 @@ def parse_numbers(text: str) -> list[int]:
     return numbers
 
 
-class SaveLatents:
+class SaveLatents(LatentsNode):
     DISPLAY_NAME = "Save Latents"
-    CATEGORY = "GANSketching/latents"
     DESCRIPTION = "Saves latents as a small file in output/gansketching/latents, which Load Latents lists."
     SEARCH_ALIASES = ("export", "keep", "store")
     RETURN_TYPES = ()
+    RETURN_NAMES = ()
     OUTPUT_NODE = True
     FUNCTION = "save"
 
@@ -244,13 +234,10 @@ class SaveLatents:
         return model_files.saved(path, f"{len(latents)} latents in {latents.space}")
 
 
-class LoadLatents:
+class LoadLatents(LatentsNode):
     DISPLAY_NAME = "Load Latents"
-    CATEGORY = "GANSketching/latents"
     DESCRIPTION = "Loads latents that were saved with Save Latents."
     SEARCH_ALIASES = ("import", "restore")
-    RETURN_TYPES = (LATENTS,)
-    RETURN_NAMES = ("latents",)
     OUTPUT_TOOLTIPS = ("The latents. They fit the model they were made with and models customised from it.",)
     FUNCTION = "load"
 

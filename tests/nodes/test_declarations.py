@@ -79,6 +79,16 @@ def test_few_options_are_shown_and_the_rest_is_advanced(pack, name, most):
     assert sum(not option.get("advanced") for option in options) <= most < len(options)
 
 
+def test_help_pages_mark_the_advanced_inputs(pack, home):
+    """With "(advanced)", or below a heading "Advanced"; the options of fine-tuning in the node's order."""
+    for key, node in pack.classes.items():
+        page = (ROOT / pack.module.WEB_DIRECTORY / "docs" / f"{key}.md").read_text("utf-8")
+        inputs = page.partition("## Inputs")[2].partition("## Outputs")[0]
+        marked = re.findall(r"\*\*(\w+)\*\* \(advanced\)", inputs)
+        marked += re.findall(r"(?:^- |, )\*\*(\w+)\*\*", inputs.partition("### Advanced")[2], re.MULTILINE)
+        assert marked == [name for name, (_, options) in shown_inputs(node).items() if options.get("advanced")], key
+
+
 def test_training_seed_does_not_change_by_itself(pack):
     required = pack.classes["GANSketching_FineTuneMapping"].INPUT_TYPES()["required"]
     assert required["seed"][1]["control_after_generate"] is False
