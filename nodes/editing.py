@@ -47,13 +47,12 @@ class InterpolateModels:
     @classmethod
     def INPUT_TYPES(cls):
         alpha = "0: the first model, 1: the second, in between: a mixture. Beyond, the difference is exaggerated."
-        return {
-            "required": {
-                "first": (MODEL, {"tooltip": "A generator, original or customised."}),
-                "second": (MODEL, {"tooltip": "A model customised from the same base, or that base."}),
-                "alpha": signed(0.5, 3.0, alpha),
-            }
+        inputs = {
+            "first": (MODEL, {"tooltip": "A generator, original or customised."}),
+            "second": (MODEL, {"tooltip": "A model customised from the same base, or that base."}),
+            "alpha": signed(0.5, 3.0, alpha),
         }
+        return {"required": inputs}
 
     def mix(self, first, second, alpha):
         with host.training_mode():
@@ -76,20 +75,19 @@ class ModelFilm:
         back = "Append the frames in reverse order, so that the animation can repeat without a jump."
         columns = "Columns of the images of several latents in a frame. 0: about square."
         mode = "weights: mixes the networks. w: mixes only the outputs of their mapping networks, faster and similar."
-        return {
-            "required": {
-                "first": (MODEL, {"tooltip": "The model to start with."}),
-                "second": (MODEL, {"tooltip": "The model to end with; both come from the same base."}),
-                "latents": (LATENTS, {"tooltip": "Latents in z, which the models share."}),
-                "frames": ("INT", {"default": 30, "min": 2, "max": 1000, "tooltip": "Frames from one to the other."}),
-                "start": signed(0.0, 3.0, "The mixture in the first frame. 0: the first model."),
-                "end": signed(1.0, 3.0, "The mixture in the last frame. 1: the second model; more exaggerates."),
-                "back": ("BOOLEAN", {"default": True, "tooltip": back}),
-                "mode": (["w", "weights"], {"default": "w", "tooltip": mode}),
-                "columns": ("INT", {"default": 0, "min": 0, "max": 64, "tooltip": columns}),
-                **options,
-            }
+        inputs = {
+            "first": (MODEL, {"tooltip": "The model to start with."}),
+            "second": (MODEL, {"tooltip": "The model to end with; both come from the same base."}),
+            "latents": (LATENTS, {"tooltip": "Latents in z, which the models share."}),
+            "frames": ("INT", {"default": 30, "min": 2, "max": 1000, "tooltip": "Frames from one to the other."}),
+            "start": signed(0.0, 3.0, "The mixture in the first frame. 0: the first model."),
+            "end": signed(1.0, 3.0, "The mixture in the last frame. 1: the second model; more exaggerates."),
+            "back": ("BOOLEAN", {"default": True, "tooltip": back}),
+            "mode": (["w", "weights"], {"default": "w", "tooltip": mode}),
+            "columns": ("INT", {"default": 0, "min": 0, "max": 64, "tooltip": columns}),
+            **options,
         }
+        return {"required": inputs}
 
     def film(self, first, second, latents, frames, start, end, back, mode, columns, **options):
         config = widgets.build(SampleConfig, **options)
@@ -110,10 +108,7 @@ class ModelFilm:
 class WShift:
     DISPLAY_NAME = "W Shift"
     CATEGORY = "GANSketching/editing"
-    DESCRIPTION = (
-        "A quick alternative to fine-tuning: shifts all w towards the samples that look most like the sketches. Takes "
-        "seconds instead of minutes, but the samples vary less and follow the sketches less."
-    )
+    DESCRIPTION = "A quick alternative to fine-tuning: shifts all w towards the samples most like the sketches."
     SEARCH_ALIASES = ("vector arithmetic", "customise", "customize", "sketch", "fast", "preview")
     RETURN_TYPES = (MODEL,)
     RETURN_NAMES = ("model",)
@@ -163,10 +158,7 @@ class WShift:
 class FitDirections:
     DISPLAY_NAME = "Fit Directions"
     CATEGORY = "GANSketching/editing"
-    DESCRIPTION = (
-        "Computes the main directions in which a model's images vary (GANSpace): pose, size, colour ... Takes seconds. "
-        "Directions Sheet shows what each one changes."
-    )
+    DESCRIPTION = "Computes the main directions in which a model's images vary (GANSpace): pose, size, colour ..."
     SEARCH_ALIASES = ("ganspace", "pca", "principal components", "find edits")
     RETURN_TYPES = (DIRECTIONS,)
     RETURN_NAMES = ("directions",)
@@ -177,14 +169,13 @@ class FitDirections:
     def INPUT_TYPES(cls):
         components = "How many directions, at most as many as w has dimensions."
         samples = "Random samples of w for the principal component analysis."
-        return {
-            "required": {
-                "model": (MODEL, {"tooltip": "The generator. Its customised versions can use the directions too."}),
-                "components": ("INT", {"default": 40, "min": 1, "max": 512, "tooltip": components}),
-                "samples": ("INT", {"default": 100_000, "min": 1000, "max": 10_000_000, "tooltip": samples}),
-                "seed": widgets.seed(changes=False, tooltip="Seed of the random samples."),
-            }
+        inputs = {
+            "model": (MODEL, {"tooltip": "The generator. Its customised versions can use the directions too."}),
+            "components": ("INT", {"default": 40, "min": 1, "max": 512, "tooltip": components}),
+            "samples": ("INT", {"default": 100_000, "min": 1000, "max": 10_000_000, "tooltip": samples}),
+            "seed": widgets.seed(changes=False, tooltip="Seed of the random samples."),
         }
+        return {"required": inputs}
 
     def fit(self, model, components, samples, seed):
         progress = host.Progress(samples)
@@ -207,18 +198,17 @@ class EditLatents(LayerRange):
         strength = "Length of the step, in standard deviations of the model's samples. Negative: the other direction."
         typical = "Below 1: more typical images. Truncate in this node or before it, not in Sample."
         before = "Edit before truncating, so that truncation weakens the edit, too. If off, it does not."
-        return {
-            "required": {
-                "model": (MODEL, {"tooltip": "The generator that the latents are for."}),
-                "latents": (LATENTS, {"tooltip": "Latents to edit."}),
-                "directions": (DIRECTIONS, {"tooltip": "From Fit Directions or Load Directions."}),
-                "component": ("INT", {"default": 0, "min": 0, "max": 511, "tooltip": "Number of the direction."}),
-                "strength": signed(2.0, 20.0, strength),
-                **layer_widgets(0),
-                "truncation": truncation(typical),
-                "before_truncation": ("BOOLEAN", {"default": False, "tooltip": before}),
-            }
+        inputs = {
+            "model": (MODEL, {"tooltip": "The generator that the latents are for."}),
+            "latents": (LATENTS, {"tooltip": "Latents to edit."}),
+            "directions": (DIRECTIONS, {"tooltip": "From Fit Directions or Load Directions."}),
+            "component": ("INT", {"default": 0, "min": 0, "max": 511, "tooltip": "Number of the direction."}),
+            "strength": signed(2.0, 20.0, strength),
+            **layer_widgets(0),
+            "truncation": truncation(typical),
+            "before_truncation": ("BOOLEAN", {"default": False, "tooltip": before}),
         }
+        return {"required": inputs}
 
     def edit(self, model, latents, directions, component, strength, first_layer, last_layer, truncation, **order):
         options = {"first": first_layer, "last": widgets.or_none(last_layer), "psi": truncation, **order}
@@ -237,20 +227,18 @@ class DirectionsSheet(LayerRange):
 
     @classmethod
     def INPUT_TYPES(cls):
-        latents = "The latent to move; of several, the first."
         reach = "Length of the largest step to either side, in standard deviations."
-        return {
-            "required": {
-                "model": (MODEL, {"tooltip": "The generator that the latents are for."}),
-                "latents": (LATENTS, {"tooltip": latents}),
-                "directions": (DIRECTIONS, {"tooltip": "From Fit Directions or Load Directions."}),
-                "components": ("INT", {"default": 8, "min": 1, "max": 64, "tooltip": "How many rows."}),
-                "columns": ("INT", {"default": 5, "min": 2, "max": 15, "tooltip": "Images in a row."}),
-                "reach": ("FLOAT", {"default": 2.0, "min": 0.1, "max": 20.0, "step": 0.1, "tooltip": reach}),
-                **layer_widgets(0),
-                "truncation": truncation("Below 1: a more typical image. The edits are equally strong."),
-            }
+        inputs = {
+            "model": (MODEL, {"tooltip": "The generator that the latents are for."}),
+            "latents": (LATENTS, {"tooltip": "The latent to move; of several, the first."}),
+            "directions": (DIRECTIONS, {"tooltip": "From Fit Directions or Load Directions."}),
+            "components": ("INT", {"default": 8, "min": 1, "max": 64, "tooltip": "How many rows."}),
+            "columns": ("INT", {"default": 5, "min": 2, "max": 15, "tooltip": "Images in a row."}),
+            "reach": ("FLOAT", {"default": 2.0, "min": 0.1, "max": 20.0, "step": 0.1, "tooltip": reach}),
+            **layer_widgets(0),
+            "truncation": truncation("Below 1: a more typical image. The edits are equally strong."),
         }
+        return {"required": inputs}
 
     def show(self, model, latents, directions, components, columns, reach, first_layer, last_layer, truncation):
         progress = host.Progress(components * columns)

@@ -62,15 +62,14 @@ class LatentsFromSeed(LatentsNode):
         )
         count = "How many latents. A larger number adds latents and keeps the first ones."
         seed = "Seed of the random latents: the same seed gives the same ones."
-        return {
-            "required": {
-                "model": ("GANSKETCHING_MODEL", {"tooltip": "The generator that the latents are for."}),
-                "seed": widgets.seed(changes=True, tooltip=seed),
-                "count": ("INT", {"default": 4, "min": 1, "max": 1024, "tooltip": count}),
-                "space": (list(SPACES), {"default": "z", "tooltip": space}),
-                "class_index": widgets.class_index(IN_TURN),
-            }
+        inputs = {
+            "model": ("GANSKETCHING_MODEL", {"tooltip": "The generator that the latents are for."}),
+            "seed": widgets.seed(changes=True, tooltip=seed),
+            "count": ("INT", {"default": 4, "min": 1, "max": 1024, "tooltip": count}),
+            "space": (list(SPACES), {"default": "z", "tooltip": space}),
+            "class_index": widgets.class_index(IN_TURN),
         }
+        return {"required": inputs}
 
     def sample(self, model, seed, count, space, class_index):
         z = sample_z(model, count, seed, widgets.or_none(class_index))
@@ -79,27 +78,22 @@ class LatentsFromSeed(LatentsNode):
 
 class InterpolateLatents(LatentsNode):
     DISPLAY_NAME = "Interpolate Latents"
-    DESCRIPTION = (
-        "A walk through all given latents in their order, as frames of an animation: Sample turns them into images, "
-        "Save Animated WEBP makes one file of these."
-    )
+    DESCRIPTION = "A walk through the given latents in their order: frames for Sample and Save Animated WEBP."
     SEARCH_ALIASES = ("latent walk", "animation", "morph", "slerp", "lerp", "film")
     OUTPUT_TOOLTIPS = ("One latent for each frame.",)
     FUNCTION = "walk"
 
     @classmethod
     def INPUT_TYPES(cls):
-        keys = "Two or more latents to pass through, in their order."
         loop = "Return to the first latent, so that the animation repeats without a jump."
         mode = "Interpolation between two latents. auto: slerp (a great circle) for z, else lerp (a straight line)."
-        return {
-            "required": {
-                "latents": (LATENTS, {"tooltip": keys}),
-                "frames": ("INT", {"default": 60, "min": 1, "max": 4096, "tooltip": "Frames of the whole walk."}),
-                "loop": ("BOOLEAN", {"default": True, "tooltip": loop}),
-                "mode": (["auto", "lerp", "slerp"], {"default": "auto", "tooltip": mode}),
-            }
+        inputs = {
+            "latents": (LATENTS, {"tooltip": "Two or more latents to pass through, in their order."}),
+            "frames": ("INT", {"default": 60, "min": 1, "max": 4096, "tooltip": "Frames of the whole walk."}),
+            "loop": ("BOOLEAN", {"default": True, "tooltip": loop}),
+            "mode": (["auto", "lerp", "slerp"], {"default": "auto", "tooltip": mode}),
         }
+        return {"required": inputs}
 
     def walk(self, latents, frames, loop, mode):
         return (walk(latents, frames, loop=loop, mode=mode),)
@@ -115,14 +109,13 @@ class StyleMix(LayerRange, LatentsNode):
     @classmethod
     def INPUT_TYPES(cls):
         styles = "Latents that the chosen layers are taken from: as many as latents, or one for all."
-        return {
-            "required": {
-                "model": ("GANSKETCHING_MODEL", {"tooltip": "The generator that the latents are for."}),
-                "latents": (LATENTS, {"tooltip": "Latents that all other layers are taken from."}),
-                "styles": (LATENTS, {"tooltip": styles}),
-                **layer_widgets(4),
-            }
+        inputs = {
+            "model": ("GANSKETCHING_MODEL", {"tooltip": "The generator that the latents are for."}),
+            "latents": (LATENTS, {"tooltip": "Latents that all other layers are taken from."}),
+            "styles": (LATENTS, {"tooltip": styles}),
+            **layer_widgets(4),
         }
+        return {"required": inputs}
 
     def mix(self, model, latents, styles, first_layer, last_layer):
         return (style_mix(model, latents, styles, first_layer, widgets.or_none(last_layer)),)
@@ -139,13 +132,12 @@ class TruncateLatents(LatentsNode):
     def INPUT_TYPES(cls):
         options = widgets.widgets(SampleConfig, skip=["noise"])
         options["truncation"][1]["default"] = 0.7
-        return {
-            "required": {
-                "model": ("GANSKETCHING_MODEL", {"tooltip": "The generator whose mean w is used."}),
-                "latents": (LATENTS, {"tooltip": "Latents to move."}),
-                **options,
-            }
+        inputs = {
+            "model": ("GANSKETCHING_MODEL", {"tooltip": "The generator whose mean w is used."}),
+            "latents": (LATENTS, {"tooltip": "Latents to move."}),
+            **options,
         }
+        return {"required": inputs}
 
     def truncate(self, model, latents, truncation, truncation_cutoff):
         return (truncate(model, latents, truncation, truncation_cutoff),)
@@ -180,12 +172,11 @@ class PickLatents(LatentsNode):
     @classmethod
     def INPUT_TYPES(cls):
         numbers = "Numbers of the latents in the wanted order, counted from 0, such as 0, 4, 2-3 for 0, 4, 2 and 3."
-        return {
-            "required": {
-                "latents": (LATENTS, {"tooltip": "Latents to choose from."}),
-                "numbers": ("STRING", {"default": "0", "tooltip": numbers}),
-            }
+        inputs = {
+            "latents": (LATENTS, {"tooltip": "Latents to choose from."}),
+            "numbers": ("STRING", {"default": "0", "tooltip": numbers}),
         }
+        return {"required": inputs}
 
     @classmethod
     def VALIDATE_INPUTS(cls, numbers):

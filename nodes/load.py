@@ -28,10 +28,7 @@ class LoadStyleGAN:
 
     @classmethod
     def INPUT_TYPES(cls):
-        tooltip = (
-            "The files of models/stylegan (.safetensors, .pkl, .pt, .pth), then customised models saved by this pack "
-            "[output], then the models that come with it [bundled]."
-        )
+        tooltip = "Files of models/stylegan, saved customised models [output], models that the pack brings [bundled]."
         return {"required": {"model_name": model_files.choice(model_files.generators(), tooltip)}}
 
     @classmethod
@@ -60,10 +57,7 @@ class LoadPhotoSketch:
 
     @classmethod
     def INPUT_TYPES(cls):
-        tooltip = (
-            "The small network that comes with the pack [bundled], files of models/photosketch (the published "
-            "photosketch.pth), or a plain outline filter that needs no file."
-        )
+        tooltip = "The bundled network, files of models/photosketch, or a plain outline filter that needs no file."
         return {"required": {"network": model_files.choice([*model_files.sketchers(), LINE_EXTRACTOR], tooltip)}}
 
     @classmethod
@@ -85,10 +79,7 @@ class LoadPhotoSketch:
 class LoadSketches:
     DISPLAY_NAME = "Load Sketches"
     CATEGORY = "GANSketching/loaders"
-    DESCRIPTION = (
-        "Loads the drawings of a folder as one batch of black-on-white square sketches. Sizes may differ: drawings "
-        "are fitted into the square, not stretched."
-    )
+    DESCRIPTION = "Loads the drawings of a folder as one batch of square sketches, black on white, not stretched."
     SEARCH_ALIASES = ("drawings", "image folder", "load images", "batch")
     RETURN_TYPES = ("IMAGE",)
     RETURN_NAMES = ("sketches",)
@@ -100,13 +91,12 @@ class LoadSketches:
         folder = "A subfolder of ComfyUI's input folder with one or more drawings, or one of the bundled samples."
         limit = "Load only the first drawings, in order of their names. 0: all."
         size = "Side of the square sketches in pixels. Fine-tuning scales them to the model's size."
-        return {
-            "required": {
-                "folder": model_files.choice(model_files.drawings(), folder),
-                "limit": ("INT", {"default": 0, "min": 0, "max": 1000, "tooltip": limit}),
-                "size": ("INT", {"default": 256, "min": 32, "max": 1024, "step": 32, "tooltip": size}),
-            }
+        inputs = {
+            "folder": model_files.choice(model_files.drawings(), folder),
+            "limit": ("INT", {"default": 0, "min": 0, "max": 1000, "tooltip": limit}),
+            "size": ("INT", {"default": 256, "min": 32, "max": 1024, "step": 32, "tooltip": size}),
         }
+        return {"required": inputs}
 
     @classmethod
     def VALIDATE_INPUTS(cls, folder):
@@ -138,13 +128,12 @@ class LoadPhotos:
         source = "A subfolder of ComfyUI's input folder, or the photos that come with the pack [bundled]."
         limit = "Load only the first photos, in order of their names. 0: all."
         size = "Side of the square images in pixels. Nodes that use them scale them to the model's size."
-        return {
-            "required": {
-                "source": model_files.choice(model_files.photos(), source),
-                "limit": ("INT", {"default": 0, "min": 0, "max": 10_000, "tooltip": limit}),
-                "size": ("INT", {"default": 256, "min": 32, "max": 1024, "step": 32, "tooltip": size}),
-            }
+        inputs = {
+            "source": model_files.choice(model_files.photos(), source),
+            "limit": ("INT", {"default": 0, "min": 0, "max": 10_000, "tooltip": limit}),
+            "size": ("INT", {"default": 256, "min": 32, "max": 1024, "step": 32, "tooltip": size}),
         }
+        return {"required": inputs}
 
     @classmethod
     def VALIDATE_INPUTS(cls, source):
@@ -164,10 +153,7 @@ class LoadPhotos:
 class SaveCustomisedModel:
     DISPLAY_NAME = "Save Customised Model"
     CATEGORY = "GANSketching/loaders"
-    DESCRIPTION = (
-        "Saves what customising changed as a small file in output/gansketching. Load StyleGAN lists it, and loads it "
-        "together with the model it was made from."
-    )
+    DESCRIPTION = "Saves what customising changed as a small file, which Load StyleGAN lists."
     SEARCH_ALIASES = ("save model", "export", "checkpoint", "delta")
     RETURN_TYPES = ()
     OUTPUT_NODE = True

@@ -58,10 +58,7 @@ def resized_mask(mask: Tensor, size: int) -> Tensor:
 class ProjectImage:
     DISPLAY_NAME = "Project Image"
     CATEGORY = "GANSketching/projecting"
-    DESCRIPTION = (
-        "Searches for latents from which a model generates an image like yours, so that a photo can be edited. Project "
-        "into z with the original model, then sample a customised one with the latents."
-    )
+    DESCRIPTION = "Searches for latents from which a model generates an image like yours, to edit a photo."
     SEARCH_ALIASES = ("inversion", "invert", "image to latent", "encode", "gan inversion", "edit photo")
     RETURN_TYPES = ("GANSKETCHING_LATENTS", "IMAGE", "STRING")
     RETURN_NAMES = ("latents", "reconstruction", "report")
@@ -113,10 +110,7 @@ class ProjectImage:
 class ProjectSketch:
     DISPLAY_NAME = "Project Sketch"
     CATEGORY = "GANSketching/projecting"
-    DESCRIPTION = (
-        "One sketch in, images out: searches for several latents of a model, original or customised, whose images look "
-        "like the sketch when turned into line drawings. No training."
-    )
+    DESCRIPTION = "One sketch in, images out, without training: searches for latents whose drawings match it."
     SEARCH_ALIASES = ("sketch to image", "search", "find", "drawing to image", "inversion")
     RETURN_TYPES = ("GANSKETCHING_LATENTS", "IMAGE", "IMAGE", "STRING")
     RETURN_NAMES = ("latents", "images", "drawings", "report")
@@ -131,16 +125,15 @@ class ProjectSketch:
     @classmethod
     def INPUT_TYPES(cls):
         sketches = "One sketch or several, black on white: each image follows the one it is nearest to."
-        return {
-            "required": {
-                "model": ("GANSKETCHING_MODEL", {"tooltip": "The generator whose latents are searched."}),
-                "sketches": (SKETCHES[0], {"tooltip": sketches}),
-                "photosketch": PHOTOSKETCH,
-                **widgets.widgets(SketchSearchConfig, skip=HIDDEN, advanced=["learning_rate"]),
-                "seed": widgets.seed(changes=True, tooltip="Seed of the random samples that the search starts from."),
-                "class_index": widgets.class_index(ALL_CLASSES),
-            }
+        inputs = {
+            "model": ("GANSKETCHING_MODEL", {"tooltip": "The generator whose latents are searched."}),
+            "sketches": (SKETCHES[0], {"tooltip": sketches}),
+            "photosketch": PHOTOSKETCH,
+            **widgets.widgets(SketchSearchConfig, skip=HIDDEN, advanced=["learning_rate"]),
+            "seed": widgets.seed(changes=True, tooltip="Seed of the random samples that the search starts from."),
+            "class_index": widgets.class_index(ALL_CLASSES),
         }
+        return {"required": inputs}
 
     def project(self, model, sketches, photosketch, class_index, **options):
         config = widgets.build(SketchSearchConfig, **options)

@@ -21,10 +21,7 @@ def batch_size(model: GanModel) -> int:
 class Sample:
     DISPLAY_NAME = "Sample"
     CATEGORY = "GANSketching/sampling"
-    DESCRIPTION = (
-        "Generates images. Connect the latents of one Sample node to another to see what two models make of the same "
-        "latents: a model and its customised versions share them."
-    )
+    DESCRIPTION = "Generates images from random latents, or from the latents of another node."
     SEARCH_ALIASES = ("generate", "sampler", "gan", "stylegan", "latent")
     RETURN_TYPES = ("IMAGE", "GANSKETCHING_LATENTS")
     RETURN_NAMES = ("images", "latents")
@@ -34,10 +31,7 @@ class Sample:
     @classmethod
     def INPUT_TYPES(cls):
         count = "How many images. A larger number adds images and keeps the first ones."
-        random = (
-            "Seed of the random latents: the same seed gives the same images. With latents connected, it only seeds "
-            "random noise."
-        )
+        random = "Seed of the random latents and of random noise. The same seed gives the same images."
         latents = "Latents to use instead of random ones; count and class_index are ignored then."
         return {
             "required": {

@@ -13,10 +13,7 @@ REFERENCE_SIZE = 512  # longer side of the pictures under the drawing, in pixels
 class SketchPad:
     DISPLAY_NAME = "Sketch Pad"
     CATEGORY = "GANSketching/sketching"
-    DESCRIPTION = (
-        "A drawing pad: pen, eraser, several sheets, mirrored drawing, a picture underneath to trace. Your drawing is "
-        "saved in the workflow."
-    )
+    DESCRIPTION = "A drawing pad with pen, eraser, several sheets, mirror and tracing, saved in the workflow."
     SEARCH_ALIASES = ("draw", "canvas", "paint", "doodle", "scribble", "drawing pad", "sketchpad", "pen")
     RETURN_TYPES = ("IMAGE", "INT")
     RETURN_NAMES = ("sketches", "count")
@@ -27,9 +24,7 @@ class SketchPad:
     def INPUT_TYPES(cls):
         strokes = "Draw here. Keys: P pen, E eraser, [ ] width, M mirror, N new sheet, Ctrl+Z undo. Saved as JSON text."
         size = "Side of the square sketches in pixels. The strokes are lines, so any size is sharp."
-        reference = (
-            "Pictures to trace: after a run they are shown faintly under the sheets, the first under sheet 1 and so on."
-        )
+        reference = "Pictures to trace, shown faintly after a run: the first under sheet 1, the second under 2 ..."
         pad = {"default": EMPTY, "widgetType": "GANSKETCHING_STROKES", "tooltip": strokes}
         return {
             "required": {

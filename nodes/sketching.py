@@ -29,10 +29,7 @@ def as_sketches(images: Tensor | Sequence[Tensor], size: int) -> Tensor:
 class PrepareSketch:
     DISPLAY_NAME = "Prepare Sketch"
     CATEGORY = "GANSketching/sketching"
-    DESCRIPTION = (
-        "Turns drawings of any size into square sketches, black on white: inverts white-on-black ones, cleans the "
-        "paper, crops to the drawing if wanted, and gives all strokes the width that the model's sketches have."
-    )
+    DESCRIPTION = "Makes drawings square and black on white, cleans them, and matches the width of their strokes."
     SEARCH_ALIASES = ("clean sketch", "binarize", "stroke width", "invert drawing")
     RETURN_TYPES = ("IMAGE",)
     RETURN_NAMES = ("sketches",)
@@ -95,12 +92,11 @@ class PhotoSketch:
     @classmethod
     def INPUT_TYPES(cls):
         photos = "The photos. The networks were trained on pictures of about 64 to 512 pixels."
-        return {
-            "required": {
-                "photosketch": ("GANSKETCHING_PHOTOSKETCH", {"tooltip": "A network from Load PhotoSketch."}),
-                "photos": ("IMAGE", {"tooltip": photos}),
-            }
+        inputs = {
+            "photosketch": ("GANSKETCHING_PHOTOSKETCH", {"tooltip": "A network from Load PhotoSketch."}),
+            "photos": ("IMAGE", {"tooltip": photos}),
         }
+        return {"required": inputs}
 
     def draw(self, photosketch, photos):
         x = from_comfy(photos)
