@@ -41,8 +41,10 @@ def checked_name(name: str) -> str:
 
 def input_path(name: str) -> Path:
     """File of a LoadImage widget: "photo.png", "folder/photo.png" or "photo.png [output]"."""
-    match = re.fullmatch(r"(.*?)(?: \[(input|output|temp)\])?", name, re.DOTALL)
-    return host.folder(match[2] or "input") / checked_name(match[1])
+    for folder in ("input", "output", "temp"):
+        if name.endswith(f" [{folder}]"):
+            return host.folder(folder) / checked_name(name.removesuffix(f" [{folder}]"))
+    return host.folder("input") / checked_name(name)
 
 
 def _problem_with(name: str) -> str | None:
