@@ -84,9 +84,9 @@ class SketchFinetuner:
             self._build_sketcher(photosketch)
             self._build_generator()
             self._build_discriminators()
+            self._chamfer = ChamferToSketches(_shrink_lines(self.sketches))
         self._poll_inside(self.generator, self.photosketch, *self._discriminators.values())
         self._batches: dict[str, tuple[Tensor, Tensor]] = {}  # random stream -> images and drawings of this step
-        self._chamfer = ChamferToSketches(_shrink_lines(self.sketches))
         self._distances: dict[int, SketchDistance] = {}  # number of the sketch -> distance to it
 
     def _check(self, sketches: Tensor) -> None:

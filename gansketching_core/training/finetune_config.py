@@ -26,8 +26,8 @@ class FinetuneConfig(BaseModel):
         default=1.5,
         ge=0,
         le=2,
-        description="Shift of w before the first step: step length, as a multiple of the way from the mean w to the "
-        "samples whose drawings match the sketches best; 0 disables it.",
+        description="Shift of w before the first step: step length, as a multiple of the difference between the mean w "
+        "and the samples whose drawings match the sketches best; 0 disables it.",
     )
     warm_spread: float = Field(
         default=0.7,
@@ -81,7 +81,7 @@ class FinetuneConfig(BaseModel):
     )
     share_fakes: bool = _advanced(True, "One batch of images per step serves the generator and the discriminators.")
     precision: Literal["auto", "float32", "bfloat16"] = _advanced(
-        "auto", "bfloat16 is faster where the hardware supports it; auto uses it there."
+        "auto", "bfloat16 is faster if the hardware supports it; auto uses it then."
     )
     seed: int = Field(default=0, ge=0, le=2**63 - 1, description="Seed of every random number.")
 

@@ -67,7 +67,7 @@ def check_options(saved: dict, options: BaseModel, *, length: str = "") -> None:
 
 
 def resume(trainer: Trainer, state_file: Path) -> list[StepReport]:
-    """Bring a new trainer to the state that `train` saved, if there is one.
+    """Bring a new trainer to the state that `train` saved, if that exists.
 
     A file that cannot be read is renamed to end in .broken, and the trainer stays as it is.
 

@@ -166,8 +166,8 @@ def drawing_losses(raw: Tensor, ink: Tensor) -> dict[str, Tensor]:
         ink: the wanted drawing in 0..1, [B,1,H,W]; 1 is ink.
     """
     logits = -2 * raw  # ink = (1 - tanh(raw)) / 2 = sigmoid(-2 raw)
-    drawn = torch.sigmoid(logits)
-    overlap = 1 - (2 * (drawn * ink).sum() + 1) / (drawn.square().sum() + ink.square().sum() + 1)
+    drawing = torch.sigmoid(logits)
+    overlap = 1 - (2 * (drawing * ink).sum() + 1) / (drawing.square().sum() + ink.square().sum() + 1)
     return {"match": F.binary_cross_entropy_with_logits(logits, ink), "overlap": 0.3 * overlap}
 
 

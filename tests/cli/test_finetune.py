@@ -30,7 +30,7 @@ def test_finetune_then_sample_then_info(workplace, capsys):
     shown = capsys.readouterr().out
     assert "customised" in shown and "tiny" in shown
 
-    for model in ("fruit", "banana.safetensors"):  # the base is found among the bundled ones
+    for model in ("fruit", "banana.safetensors"):  # the base is one of the bundled models
         assert run("sample", model, "--count", 3, "--seed", 5, "--output", "out", "--grid", "grid.png") == 0
     assert sorted(os.listdir("out"))[0] == "banana_seed5_00000.png" and len(os.listdir("out")) == 6
     before, after = (np.asarray(Image.open(f"out/{name}_seed5_00001.png")) for name in ("fruit", "banana"))
@@ -58,10 +58,10 @@ def test_interrupted_finetune_goes_on_to_the_same_weights(workplace, capsys, mon
 
     original = SketchFinetuner._update_generator
 
-    def press(self, draw):  # Ctrl-C in the middle of the second step
+    def press(self, rng):  # Ctrl-C in the middle of the second step
         if self.steps_done == 1:
             signal.raise_signal(signal.SIGINT)
-        return original(self, draw)
+        return original(self, rng)
 
     with monkeypatch.context() as patch:
         patch.setattr(SketchFinetuner, "_update_generator", press)
@@ -80,8 +80,8 @@ def test_finetune_options_reach_the_result(workplace):
     arguments = ["--images", "photos", "--trainable", "w_shift", "--seed", 4, "--preview", "p/q.png"]
     assert run("finetune", "--sketches", "a.png", *FAST, *arguments) == 0
     assert (workplace / "p" / "q.png").is_file() and not (workplace / "customised.png").exists()
-    base, moved = make_model().generator.state_dict(), weights_of("customised.safetensors")
-    assert [name for name in base if not torch.equal(base[name], moved[name])] == ["mapping.w_shift"]
+    base, customised = make_model().generator.state_dict(), weights_of("customised.safetensors")
+    assert [name for name in base if not torch.equal(base[name], customised[name])] == ["mapping.w_shift"]
 
 
 def test_finetune_mistakes(workplace, capsys):

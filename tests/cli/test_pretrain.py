@@ -59,7 +59,7 @@ def test_a_model_can_be_trained_on_by_name(workplace, capsys):
     assert run(*command[:3], "n.safetensors", *command[4:], "--base", "m.safetensors", "--images", 4) == 0
     first, second = (load.load_model(f"{name}.safetensors").generator for name in "mn")
     fresh = (first.mapping.layers[0].weight - second.mapping.layers[0].weight).abs().max()
-    assert 0 < fresh < 0.5  # one step away, where new weights would be another draw
+    assert 0 < fresh < 0.5  # one step away, where new weights would be other random numbers
     assert "other networks" in failed(capsys, *command, "--base", "fruit", "--latent-dim", 8)
 
 

@@ -37,8 +37,8 @@ def test_the_whole_mapping_network_is_trained_and_nothing_else():
     model = tiny_model()
     pristine = {name: value.clone() for name, value in model.generator.state_dict().items()}
     finetuner, reports = trained(quick(), model)
-    moved = changed(model.generator, finetuner.result().generator)
-    assert moved == {f"mapping.layers.{k}.{kind}" for k in range(2) for kind in ("weight", "bias")}
+    trained_names = changed(model.generator, finetuner.result().generator)
+    assert trained_names == {f"mapping.layers.{k}.{kind}" for k in range(2) for kind in ("weight", "bias")}
     assert all(torch.equal(value, pristine[name]) for name, value in model.generator.state_dict().items())
     assert all(p.grad is None and not p.requires_grad for p in finetuner.generator.synthesis.parameters())
     assert [r.step for r in reports] == [0, 1, 2] and all(r.seconds > 0 for r in reports)
@@ -355,10 +355,10 @@ def test_the_warm_start_reduces_the_spread_of_w():
     finetuner._warm_start(torch.Generator())
     before, after = model.generator.mapping(z), finetuner.generator.mapping(z)
     torch.testing.assert_close(after - after.mean(0), 0.4 * (before - before.mean(0)), rtol=1e-3, atol=1e-5)
-    torch.testing.assert_close(finetuner.result().generator.mapping(z), after)  # the average starts there too
+    torch.testing.assert_close(finetuner.result().generator.mapping(z), after)  # also in the average
     alone, _ = trained(quick(trainable="w_shift", warm_start=1.0, warm_spread=0.4), model, steps=1)
-    moved = alone.result().generator.mapping(z) - before
-    torch.testing.assert_close(moved, moved[:1].expand_as(moved), rtol=1e-4, atol=1e-5)  # a shift and nothing else
+    shift = alone.result().generator.mapping(z) - before
+    torch.testing.assert_close(shift, shift[:1].expand_as(shift), rtol=1e-4, atol=1e-5)  # a shift and nothing else
 
 
 def test_resuming_after_a_warm_start_is_exact():

@@ -160,12 +160,12 @@ def test_damaged_histories_are_made_again(tmp_path, monkeypatch):
     damaged = 0
     for seed in range(200):
         (first.path / "history.json").write_bytes(mutated(data, seed))
-        found = finetune_run._load_finished(first.path, tiny_model(), SHORT.steps)
-        damaged += found is None
-        if found is not None:
-            assert all(isinstance(value, float) for report in found.history for value in report.losses.values())
-            assert f"{found.match} {found.seconds:.0f}"
-            assert all(isinstance(report.step, int) for report in found.history)
+        loaded = finetune_run._load_finished(first.path, tiny_model(), SHORT.steps)
+        damaged += loaded is None
+        if loaded is not None:
+            assert all(isinstance(value, float) for report in loaded.history for value in report.losses.values())
+            assert f"{loaded.match} {loaded.seconds:.0f}"
+            assert all(isinstance(report.step, int) for report in loaded.history)
     assert damaged > 50
 
 
@@ -208,4 +208,4 @@ def test_kill_9_and_resume_gives_the_same_bits(tmp_path):
         assert done.returncode == -signal.SIGKILL, done.stderr
         rest = customise(folder)
         assert same_weights(whole.model, rest.model), f"killed at poll {at}"
-    assert 0 < rest.trained_steps < 6  # the last was killed late: a checkpoint was there
+    assert 0 < rest.trained_steps < 6  # the last was killed late: after a checkpoint

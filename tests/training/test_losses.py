@@ -44,18 +44,18 @@ def test_r1_equals_finite_differences():
     kernel = torch.randn(4, 3, 3, 3, dtype=torch.float64)
     images = torch.randn(2, 3, 6, 6, dtype=torch.float64)
 
-    def judge(x):
+    def logits_of(x):
         return torch.tanh(torch.conv2d(x, kernel)).square().sum(dim=(1, 2, 3))[:, None]
 
     with_gradient = images.clone().requires_grad_(True)
-    penalty = losses.r1_penalty(judge(with_gradient), with_gradient)
+    penalty = losses.r1_penalty(logits_of(with_gradient), with_gradient)
     step, expected = 1e-5, 0.0
     for k in range(images.numel()):
-        moved = images.clone().flatten()
-        moved[k] += step
-        up = judge(moved.view_as(images)).sum()
-        moved[k] -= 2 * step
-        down = judge(moved.view_as(images)).sum()
+        changed = images.clone().flatten()
+        changed[k] += step
+        up = logits_of(changed.view_as(images)).sum()
+        changed[k] -= 2 * step
+        down = logits_of(changed.view_as(images)).sum()
         expected += float((up - down) / (2 * step)) ** 2
     assert float(penalty.detach()) == pytest.approx(expected / len(images), rel=1e-6)
     penalty.backward()  # it can be minimised

@@ -70,10 +70,10 @@ def test_the_generator_learns_the_colours():
     for _ in range(60):
         trainer.step()
     after = trainer.result()
-    draw = torch.randn(16, 8, generator=random_streams.stream(0, "phase"))
+    z = torch.randn(16, 8, generator=random_streams.stream(0, "phase"))
 
     def error(model):
-        images = model.generator.synthesize(model.generator.map(draw), noise="none").clamp(-1, 1)
+        images = model.generator.synthesize(model.generator.map(z), noise="none").clamp(-1, 1)
         target = torch.nn.functional.interpolate(red_squares(1).float() / 127.5 - 1, 32)
         return float((images - target).abs().mean())
 

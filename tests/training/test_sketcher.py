@@ -114,11 +114,11 @@ def test_augmented_lines_follow_the_photo_with_one_pen(pairs):
 
 def ndimage_length(ink):
     """Length of the lines: half of the boundary of what is inked."""
-    found = []
+    lengths = []
     for image in ink[:, 0].numpy() > 0.5:
         area, rim = image.sum(), (image & ~ndimage.binary_erosion(image)).sum()
-        found.append(rim / 2 if area else 1)
-    return torch.tensor(found, dtype=torch.float32)
+        lengths.append(rim / 2 if area else 1)
+    return torch.tensor(lengths, dtype=torch.float32)
 
 
 def test_losses_are_small_for_the_right_drawing_only():
