@@ -25,8 +25,9 @@ _PUBLIC = {
     "inversion.image": ("ProjectConfig", "Projector"),
     "inversion.sketch": ("SketchSearch", "SketchSearchConfig"),
     "training.finetune_config": ("FinetuneConfig",),
-    "training.finetune": ("SketchFinetuner", "StepReport"),
+    "training.finetune": ("SketchFinetuner",),
     "training.finetune_run": ("RunResult", "customise"),
+    "training.loop": ("StepReport",),
     "training.pretrain": ("PretrainConfig", "Pretrainer"),
     "evaluation.sketch_match": ("sketch_match",),
 }
