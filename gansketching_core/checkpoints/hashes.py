@@ -22,5 +22,5 @@ def tensors_hash(tensors: Mapping[str, Tensor]) -> str:
     for name in sorted(tensors):
         values = tensors[name].detach().to("cpu", torch.float32).contiguous().numpy()
         digest.update(name.encode() + b"\0")
-        digest.update(values.astype("<f4", copy=False).reshape(-1))
+        digest.update(values.astype("<f4", copy=False).reshape(-1).data)
     return digest.hexdigest()

@@ -73,15 +73,15 @@ def _state_dict(content: Any, kind: str, limit: int) -> Mapping[str, Tensor]:
     for name, value in content.items():
         if not isinstance(value, Tensor):
             raise ValueError(f"{name} is no tensor; the file is damaged or of another kind")
-    return _checked(content, limit)
+    _check_size(content, limit)
+    return content
 
 
-def _checked(tensors: Mapping[str, Tensor | np.ndarray], limit: int) -> Mapping[str, Tensor | np.ndarray]:
+def _check_size(tensors: Mapping[str, Tensor | np.ndarray], limit: int) -> None:
     """Tensors may share memory in a file; refuse those that would become much larger than the file when copied."""
     amount = sum(value.nbytes for value in tensors.values())
     if amount > limit:
         raise ValueError(f"it claims {amount} bytes of weights in a file of {limit} bytes; it was refused")
-    return tensors
 
 
 def _from_state_dict(content: Any, path: Path, limit: int) -> Networks:
@@ -114,7 +114,7 @@ def _read_discriminator(path: Path) -> Weights:
         raise ValueError(f"its discriminator {path.name} can't be used: {error}") from error
 
 
-def _from_training(content: Mapping[str, object], limit: int) -> Networks:
+def _from_training(content: Mapping[str, Any], limit: int) -> Networks:
     """rosinality's .pt, converted or of a training."""
     generator = rosinality_generator(_state_dict(content.get("g_ema", content.get("g")), "generator", limit))
     arguments = content.get("args")
@@ -135,7 +135,7 @@ def _from_nvidia(content: Any, limit: int) -> Networks:
     """The pickles of stylegan2 (TensorFlow), stylegan2-ada-pytorch and stylegan3."""
     if isinstance(content, tuple) and len(content) == 3 and all(isinstance(n, TensorFlowNetwork) for n in content):
         for network in content:
-            _checked(network.arrays(), limit)
+            _check_size(network.arrays(), limit)
         _, discriminator, average = content
         generator = tensorflow_generator(average)
         metadata = {"source": "NVIDIA's StyleGAN2 for TensorFlow"}
@@ -143,13 +143,13 @@ def _from_nvidia(content: Any, limit: int) -> Networks:
     networks = {"G_ema": content} if isinstance(content, Record) else content
     if not isinstance(networks, dict) or not isinstance(networks.get("G_ema"), Record):
         raise WrongKindError("a pickle of something other than NVIDIA's networks", "model")
-    _checked(networks["G_ema"].tensors(), limit)
+    _check_size(networks["G_ema"].tensors(), limit)
     generator = nvidia_generator(networks["G_ema"])
     metadata = {"source": "NVIDIA's StyleGAN2 for PyTorch"}
     discriminator = networks.get("D")
     if not isinstance(discriminator, Record):
         return _join(generator, None, metadata)
-    _checked(discriminator.tensors(), limit)
+    _check_size(discriminator.tensors(), limit)
     return _join(generator, lambda: nvidia_discriminator(discriminator), metadata)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from ..latents.sampling import sample_z
 from ..latents.spaces import Latents, Space, to_w
-from ..networks.stylegan2 import GanModel
+from ..networks.stylegan2 import GanModel, Noise
 from ..random_streams import stream
 
 Criterion = Callable[[Tensor, slice], tuple[Tensor, Tensor]]
@@ -49,8 +50,16 @@ class LatentOptimiser:
     [B,3,R,R] and, for noise "fitted", `best_noise` maps [B,1,s,s] of each layer.
     """
 
-    def __init__(self, model: GanModel, start: Latents, config: OptimiserConfig, *, noise: str = "const"):
-        self.model, self.config, self.noise = model, config, noise
+    def __init__(
+        self,
+        model: GanModel,
+        start: Latents,
+        config: OptimiserConfig,
+        *,
+        noise: Literal["const", "none", "fitted"] = "const",
+    ):
+        self.model, self.config = model, config
+        self.noise: Noise = "const" if noise == "fitted" else noise
         self.std = latent_std(model, start.space)
         self.steps_done = 0
         self.data = start.data.detach().clone().requires_grad_()

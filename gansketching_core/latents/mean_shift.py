@@ -76,8 +76,8 @@ def shift_towards(
 
     generator = copy.deepcopy(model.generator)
     mapping = generator.mapping
-    mapping.layers[-1].weight *= spread  # a positive factor passes through its leaky ReLU
-    mapping.layers[-1].bias *= spread
-    mapping.w_shift += shift + (1 - spread) * (centre - mapping.w_shift)
+    for parameter in mapping.layers[-1].parameters():
+        parameter *= spread  # a positive factor passes through the leaky ReLU
+    mapping.w_shift.add_(shift + (1 - spread) * (centre - mapping.w_shift))
     w_mean = centre + shift + spread * (model.w_mean - centre)
     return replace(model, generator=generator, w_mean=w_mean, name=f"{model.name} shifted")
