@@ -16,7 +16,7 @@ from .widgets import build, widgets, wrongly_connected
 
 SKETCHES = (
     "IMAGE,MASK",
-    {"tooltip": "One or more sketches of the wanted shape, black on white. Strokes are used as wide as they are."},
+    {"tooltip": "Sketches of the wanted shape, black on white. Prepare Sketch gives them the right stroke width."},
 )
 PHOTOSKETCH = ("GANSKETCHING_PHOTOSKETCH", {"tooltip": "Turns the model's images into line drawings."})
 
@@ -40,8 +40,8 @@ class PrepareSketch:
     def INPUT_TYPES(cls):
         drawings = "What you drew: pictures, or masks, of which the marked part becomes the lines."
         size = "Side of the square sketches in pixels. With a model connected, its resolution is used instead."
-        model = "The generator that the sketches are for. Needed, together with photosketch, for strokes: match."
-        network = "Turns samples of the model into line drawings, whose stroke width strokes: match takes over."
+        model = "The generator that the sketches are for. strokes: match needs it, together with photosketch."
+        network = "The photo-to-sketch network. strokes: match takes the width from its drawings of samples."
         return {
             "required": {
                 "drawings": ("IMAGE,MASK", {"tooltip": drawings}),
