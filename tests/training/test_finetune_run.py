@@ -15,8 +15,10 @@ from tiny import same_weights, some_sketches, tiny_model
 
 from gansketching_core.checkpoints.describe import describe
 from gansketching_core.datasets import ImageSet
+from gansketching_core.latents.sampling import sample_drawings
 from gansketching_core.networks.line_extractor import LineExtractor
 from gansketching_core.networks.photosketch import PhotoSketch
+from gansketching_core.sketches.prepare import prepare_sketches
 from gansketching_core.training import finetune_run, loop
 from gansketching_core.training.finetune_config import FinetuneConfig
 
@@ -108,6 +110,16 @@ def test_rounding_on_another_device_does_not_change_the_key():
     noise = 1e-6 * torch.randn(sketches.shape, generator=torch.Generator().manual_seed(0))
     assert key(model=model, sketches=sketches) == key(model=same, sketches=sketches + noise)
     assert key(sketcher=LineExtractor().train()) == key(sketcher=LineExtractor().eval())
+
+
+def test_drawings_made_on_another_device_do_not_change_the_key():
+    """Strokes are matched to drawings of the model's samples, whose last bits depend on the device."""
+    model = tiny_model()
+    drawings = sample_drawings(model, LineExtractor(), count=8)
+    noise = 1e-3 * torch.randn(drawings.shape, generator=torch.Generator().manual_seed(0))
+    picture = (some_sketches(2, size=128)[:, 0, :, :, None] + 1) / 2
+    first, second = (prepare_sketches(picture, 32, reference=reference) for reference in (drawings, drawings + noise))
+    assert key(sketches=first) == key(sketches=second)
 
 
 def test_the_model_that_comes_in_is_not_changed(tmp_path):
