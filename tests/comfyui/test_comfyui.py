@@ -212,9 +212,8 @@ def test_the_pack_asks_for_nothing_that_comfyui_lacks():
         for line in (Path(COMFYUI) / "requirements.txt").read_text().splitlines()
         if line[:1].isalpha()
     }
-    ours = {
-        bare.match(line)[0] for line in re.findall(r'^    "([^"]+)",$', (ROOT / "pyproject.toml").read_text(), re.M)
-    }
+    listed = re.search(r"^dependencies = \[(.*?)^\]", (ROOT / "pyproject.toml").read_text(), re.M | re.S)[1]
+    ours = {bare.match(line)[0] for line in re.findall(r'"([^"]+)"', listed)}
     python = os.environ.get("COMFYUI_PYTHON", sys.executable)
     check = "import importlib.metadata as m, sys; [m.version(name) for name in sys.argv[1:]]"
     subprocess.run([python, "-c", check, *ours], check=True)

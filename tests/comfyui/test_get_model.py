@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from comfyui_editor import needs_editor
+from comfyui_editor import browser, editor, needs_editor, server
 
 pytestmark = needs_editor
 BUILD = """() => {

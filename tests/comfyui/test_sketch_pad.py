@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from comfyui_editor import Pad, needs_editor
+from comfyui_editor import Pad, browser, editor, needs_editor, server
 from PIL import Image
 
 pytestmark = needs_editor

@@ -7,7 +7,7 @@ import json
 import urllib.request
 
 import pytest
-from comfyui_editor import PACK, ROOT, Pad, needs_editor
+from comfyui_editor import PACK, ROOT, Pad, browser, editor, needs_editor, server
 
 pytestmark = needs_editor
 TEMPLATES = sorted(path.stem for path in (ROOT / "workflows").glob("*.json"))
