@@ -210,6 +210,7 @@ customise({folder!r}, poll=poll)
 """
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
 def test_kill_9_and_resume_gives_the_same_bits(tmp_path):
     whole = customise(tmp_path / "whole")
     tests = str(Path(__file__).parent), str(Path(__file__).parents[1] / "helpers")
