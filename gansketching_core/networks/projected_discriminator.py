@@ -29,10 +29,9 @@ class ProjectedDiscriminator(nn.Module):
         super().__init__()
         self._features = [EfficientNetLite1()]  # in a list, so that its weights are not saved with the submodules'
         levels = EfficientNetLite1.levels
-        self.across_channels = nn.ModuleList(nn.Conv2d(c, CHANNELS, 1) for c in levels).requires_grad_(False)
+        self.across_channels = nn.ModuleList(nn.Conv2d(c, CHANNELS, 1) for c in levels)
         self.across_scales = nn.ModuleList(nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1) for _ in levels)
-        self.across_scales.requires_grad_(False)
-        for parameter in (*self.across_channels.parameters(), *self.across_scales.parameters()):
+        for parameter in self.requires_grad_(False).parameters():
             if parameter.ndim == 4:
                 nn.init.kaiming_normal_(parameter, nonlinearity="linear")
             else:

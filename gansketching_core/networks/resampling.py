@@ -17,7 +17,7 @@ class _Fir(torch.autograd.Function):
         assert x.shape[-2] == x.shape[-1], "FIR filtering takes square images"
         ctx.args = (x.shape[-1], up, down, pad, gain)
         with full_precision(x):
-            return _fir_forward(x, up, down, pad, gain)
+            return _filter(x, up, down, pad, gain)
 
     @staticmethod
     def backward(ctx, grad: Tensor):
@@ -26,7 +26,7 @@ class _Fir(torch.autograd.Function):
         return _Fir.apply(grad, down, up, (3 - before, end), gain), None, None, None, None
 
 
-def _fir_forward(x: Tensor, up: int, down: int, pad: tuple[int, int], gain: float) -> Tensor:  # [B, C, H, H]
+def _filter(x: Tensor, up: int, down: int, pad: tuple[int, int], gain: float) -> Tensor:  # [B, C, H, H]
     channels = x.shape[1]
     taps = torch.tensor([1.0, 3.0, 3.0, 1.0], dtype=x.dtype, device=x.device)
     kernel = (torch.outer(taps, taps) * (gain / 64)).expand(channels, 1, 4, 4)
@@ -35,24 +35,17 @@ def _fir_forward(x: Tensor, up: int, down: int, pad: tuple[int, int], gain: floa
         if before != after:
             x, before = F.pad(x, (before, after, before, after)), 0
         return F.conv2d(x, kernel, stride=down, padding=before, groups=channels)
-    batch, _, height, width = x.shape
     if (before, after, down) == (2, 1, 1) and x.dtype != torch.bfloat16:  # bfloat16 is five times slower here on CPUs
         return F.conv_transpose2d(x, kernel, stride=up, padding=1, groups=channels)
     # Insert zeros between the pixels and pad. The kernel is symmetric, so conv2d's correlation is a convolution.
-    spread = x.new_zeros(batch, channels, height * up + before + after, width * up + before + after)
-    spread[:, :, before : before + height * up : up, before : before + width * up : up] = x
+    side = x.shape[-1] * up
+    spread = x.new_zeros(*x.shape[:2], side + before + after, side + before + after)
+    spread[:, :, before : before + side : up, before : before + side : up] = x
     return F.conv2d(spread, kernel, stride=down, groups=channels)
 
 
 def fir(x: Tensor, *, up: int = 1, down: int = 1, pad: tuple[int, int]) -> Tensor:
-    """Upsample by inserting zeros, pad, filter with StyleGAN2's kernel, and subsample. The brightness is preserved.
-
-    Args:
-        x: [B,C,H,H].
-        up: factor of the upsampling.
-        down: factor of the subsampling.
-        pad: zeros before and after, on both axes.
-    """
+    """Upsample [B,C,H,H] by inserting zeros, pad both axes (before, after), filter and subsample; keeps brightness."""
     return _Fir.apply(x, up, down, pad, float(up * up))
 
 

@@ -22,7 +22,6 @@ from .precision import full_precision
 from .resampling import downsample, fir, upsample
 
 ACTIVATION_GAIN = math.sqrt(2)
-LEAK = 0.2
 
 
 class GanConfig(BaseModel):
@@ -43,18 +42,12 @@ class GanConfig(BaseModel):
     cmap_dim: int = Field(default=0, ge=0, le=4096, description="Projection length of a conditional discriminator.")
     discriminator_mapping_layers: int = Field(default=8, ge=1, le=64, description="Depth of D's label network.")
 
-    @model_validator(mode="before")
-    @classmethod
-    def _fill_channels(cls, data):
-        if isinstance(data, dict) and not data.get("channels"):
-            resolution = data.get("resolution", 256)
-            data = {**data, "channels": config_f_channels(resolution) if _is_resolution(resolution) else ()}
-        return data
-
     @model_validator(mode="after")
-    def _check(self):
-        if not _is_resolution(self.resolution):
+    def _fill_and_check(self):
+        if self.resolution not in (32, 64, 128, 256, 512, 1024):
             raise ValueError(f"resolution {self.resolution} is not a power of two from 32 to 1024")
+        if not self.channels:
+            object.__setattr__(self, "channels", config_f_channels(self.resolution))  # frozen only from here on
         if len(self.channels) != self.block_count or not all(1 <= c <= 4096 for c in self.channels):
             raise ValueError(
                 f"channels {self.channels} must be {self.block_count} numbers from 1 to 4096, one for each of 4, 8, "
@@ -73,19 +66,12 @@ class GanConfig(BaseModel):
         return 2 * self.block_count
 
 
-def _is_resolution(value) -> bool:
-    return value in (32, 64, 128, 256, 512, 1024)
-
-
 def config_f_channels(resolution: int, channel_base: int = 32768, channel_max: int = 512) -> tuple[int, ...]:
     """Channels of config-f: min(channel_base / r, channel_max) for r = 4, 8 ... resolution.
 
     A channel_base of 32768 is "channel multiplier 2"; the half-width models of stylegan2-ada have 16384.
     """
     return tuple(min(channel_base // 2**k, channel_max) for k in range(2, int(math.log2(resolution)) + 1))
-
-
-# ----------------------------------------------------------------------------------------------------------- layers
 
 
 def _normal(*shape: int, std: float = 1.0) -> Tensor:
@@ -96,22 +82,14 @@ def _normal(*shape: int, std: float = 1.0) -> Tensor:
 
 def _activate(x: Tensor, clamp: float | None = None) -> Tensor:
     """Leaky ReLU 0.2, in place, then a clamp. Its gain of sqrt(2) is already in x: scaling commutes with the ReLU."""
-    x = F.leaky_relu_(x, LEAK)
+    x = F.leaky_relu_(x, 0.2)
     return x if clamp is None else x.clamp(-clamp, clamp)
 
 
 class EqualLinear(nn.Module):
-    """Equalised fully connected layer: weight * lr_mul / sqrt(fan_in), bias * lr_mul."""
+    """Equalised fully connected layer: weight * lr_mul / sqrt(fan_in), bias * lr_mul; then, on demand, a leaky ReLU."""
 
-    def __init__(
-        self,
-        fan_in: int,  # input features
-        fan_out: int,  # output features
-        *,
-        lr_mul: float = 1.0,  # learning rate multiplier
-        bias: float = 0.0,  # initial value of the bias
-        activate: bool = False,  # apply a leaky ReLU
-    ):
+    def __init__(self, fan_in: int, fan_out: int, *, lr_mul: float = 1.0, bias: float = 0.0, activate: bool = False):
         super().__init__()
         self.weight = nn.Parameter(_normal(fan_out, fan_in, std=1 / lr_mul))
         self.bias = nn.Parameter(torch.full((fan_out,), bias / lr_mul))
@@ -127,17 +105,9 @@ class EqualLinear(nn.Module):
 
 
 class EqualConv(nn.Module):
-    """Equalised convolution (weight / sqrt(fan_in)) and leaky ReLU, for the discriminator."""
+    """Equalised convolution (weight / sqrt(fan_in)), padded if not strided, and clamped leaky ReLU, for D."""
 
-    def __init__(
-        self,
-        fan_in: int,  # input channels
-        fan_out: int,  # output channels
-        kernel: int,  # width of the kernel
-        *,
-        stride: int = 1,  # of the convolution; above 1 without padding
-        clamp: float | None = None,  # bound on the activations
-    ):
+    def __init__(self, fan_in: int, fan_out: int, kernel: int, *, stride: int = 1, clamp: float | None):
         super().__init__()
         self.weight = nn.Parameter(_normal(fan_out, fan_in, kernel, kernel))
         self.bias = nn.Parameter(torch.zeros(fan_out))
@@ -155,10 +125,8 @@ def _normalise(z: Tensor) -> Tensor:  # [B, C]
     return z * torch.rsqrt(z.square().mean(dim=1, keepdim=True) + 1e-8)
 
 
-def _one_hot(labels: Tensor | None, class_count: int, batch: int, like: Tensor) -> Tensor | None:
-    """Labels, integers [B] or weights [B, class_count] -> weights [batch, class_count]; None without classes."""
-    if class_count == 0:
-        return None
+def _one_hot(labels: Tensor | None, class_count: int) -> Tensor:
+    """Labels, integers [B] or weights [B, class_count] -> weights [B, class_count]."""
     if labels is None:
         raise ValueError(f"this model is class-conditional: give labels, integers from 0 to {class_count - 1}")
     if labels.ndim == 1:
@@ -167,23 +135,17 @@ def _one_hot(labels: Tensor | None, class_count: int, batch: int, like: Tensor) 
         labels = F.one_hot(labels.long(), class_count)
     if labels.shape[1] != class_count:
         raise ValueError(f"labels have {labels.shape[1]} classes, the model {class_count}")
-    return labels.to(like).expand(batch, -1)
+    return labels
 
 
 class Mapping(nn.Module):
-    """Mapping network: normalised z, equalised layers with leaky ReLU, and a shift of w.
+    """Mapping network: normalised z and embedded label, equalised layers with leaky ReLU, and a shift of w.
 
-    `w_shift` is zero unless the model was customised with `trainable="w_shift"` (the reference's "style.9.w_shift").
+    z_dim 0: the label alone is mapped. class_count 0: there are no labels. `w_shift` is zero unless the model was
+    customised with `trainable="w_shift"` (the reference's "style.9.w_shift").
     """
 
-    def __init__(
-        self,
-        z_dim: int,  # length of z; 0: the label alone is mapped
-        w_dim: int,  # length of w
-        layers: int,  # number of layers
-        lr_mul: float,  # learning rate multiplier of the layers
-        class_count: int = 0,  # number of classes; 0: unconditional
-    ):
+    def __init__(self, z_dim: int, w_dim: int, layers: int, lr_mul: float, class_count: int):
         super().__init__()
         self.class_count = class_count
         self.embed = EqualLinear(class_count, w_dim) if class_count else None
@@ -196,8 +158,8 @@ class Mapping(nn.Module):
         """z [B, z_dim] ~ N(0,1), labels [B] or [B, class_count] of conditional models -> w [B, w_dim]."""
         parts = [] if z is None else [_normalise(z)]
         if self.embed is not None:
-            batch = -1 if z is None else len(z)  # -1: as many as there are labels
-            parts.append(_normalise(self.embed(_one_hot(labels, self.class_count, batch, self.w_shift))))
+            weights = _one_hot(labels, self.class_count).to(self.w_shift)
+            parts.append(_normalise(self.embed(weights if z is None else weights.expand(len(z), -1))))
         x = torch.cat(parts, dim=1)
         for layer in self.layers:
             x = layer(x)
@@ -209,23 +171,14 @@ class StyledConv(nn.Module):
 
     noise_const: Tensor  # [size, size]
 
-    def __init__(
-        self,
-        fan_in: int,  # input channels
-        fan_out: int,  # output channels
-        w_dim: int,  # length of w
-        size: int,  # height and width of the output
-        *,
-        up: bool,  # double the height and width
-        clamp: float | None,  # bound on the activations
-    ):
+    def __init__(self, fan_in: int, fan_out: int, w_dim: int, size: int, *, up: bool, clamp: float | None):
         super().__init__()
         self.affine = EqualLinear(w_dim, fan_in, bias=1.0)
         self.weight = nn.Parameter(_normal(fan_out, fan_in, 3, 3))
         self.bias = nn.Parameter(torch.zeros(fan_out))
         self.noise_strength = nn.Parameter(torch.zeros(()))
         self.register_buffer("noise_const", _normal(size, size))
-        self.size = size
+        self.size = size  # height and width of the output, with `up` twice those of the input
         self.up = up
         self.clamp = clamp
 
@@ -265,8 +218,6 @@ class ToRGB(nn.Module):
         return rgb if self.clamp is None else rgb.clamp(-self.clamp, self.clamp)
 
 
-# --------------------------------------------------------------------------------------------------------- networks
-
 Noise = Literal["none", "const", "random"] | list[Tensor]
 
 
@@ -288,15 +239,15 @@ class Synthesis(nn.Module):
     def noise_maps(self, batch: int, mode: Noise, generator: torch.Generator | None = None) -> list[Tensor | None]:
         """One noise map [1 or batch,1,s,s] or None for each layer; a list of such maps is checked and returned."""
         layers = [layer for layer in self.layers if isinstance(layer, StyledConv)]  # all, with their type
+        if mode == "none":
+            return [None] * len(layers)
+        if mode == "const":
+            return [layer.noise_const[None, None] for layer in layers]
+        if mode == "random":
+            device = self.const.device if generator is None else generator.device
+            shapes = [(batch, 1, layer.size, layer.size) for layer in layers]
+            return [torch.randn(shape, generator=generator, device=device).to(self.const) for shape in shapes]
         if isinstance(mode, str):
-            if mode == "none":
-                return [None] * len(layers)
-            if mode == "const":
-                return [layer.noise_const[None, None] for layer in layers]
-            if mode == "random":
-                device = self.const.device if generator is None else generator.device
-                shapes = [(batch, 1, layer.size, layer.size) for layer in layers]
-                return [torch.randn(shape, generator=generator, device=device).to(self.const) for shape in shapes]
             raise ValueError(f'noise "{mode}" is unknown; use "none", "const", "random" or a list of tensors')
         if len(mode) != len(layers):
             raise ValueError(f"{len(mode)} noise maps given, the model has {len(layers)} layers")
@@ -325,9 +276,8 @@ class Generator(nn.Module):
     def __init__(self, config: GanConfig):
         super().__init__()
         self.config = config
-        self.mapping = Mapping(
-            config.z_dim, config.w_dim, config.mapping_layers, config.mapping_lr_mul, config.class_count
-        )
+        depth, lr_mul = config.mapping_layers, config.mapping_lr_mul
+        self.mapping = Mapping(config.z_dim, config.w_dim, depth, lr_mul, config.class_count)
         self.synthesis = Synthesis(config)
 
     def map(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
@@ -337,15 +287,10 @@ class Generator(nn.Module):
         return self.mapping(z, labels)
 
     def synthesize(self, ws: Tensor, *, noise: Noise = "random", generator: torch.Generator | None = None) -> Tensor:
-        """Make images of styles.
+        """w [B, w_dim] or w+ [B, L, w_dim] -> images [B,3,R,R] in about -1..1 (not clipped).
 
-        Args:
-            ws: w [B, w_dim] or w+ [B, L, w_dim].
-            noise: "const" (the maps stored in the model), "random", "none", or one map [1 or B,1,s,s] for each layer.
-            generator: random stream of "random" noise; None: torch's global one.
-
-        Returns:
-            [B,3,R,R] in about -1..1 (not clipped).
+        noise: "const" (the maps stored in the model), "none", one map [1 or B,1,s,s] for each layer, or "random", from
+        the stream `generator` (None: torch's global one).
         """
         if ws.ndim == 2:
             ws = ws[:, None].expand(-1, self.config.style_count, -1)
@@ -405,8 +350,8 @@ class Discriminator(nn.Module):
 
     def features(self, x: Tensor) -> list[Tensor]:
         """Images [B,3,R,R] -> activations [B,C,H,H] after each block, from R/2 down to 4 px, for perceptual losses."""
-        if x.ndim != 4 or x.shape[1:] != (3, self.config.resolution, self.config.resolution):
-            size = self.config.resolution
+        size = self.config.resolution
+        if x.ndim != 4 or x.shape[1:] != (3, size, size):
             raise ValueError(f"images have shape {tuple(x.shape)}, expected [B,3,{size},{size}]")
         x = self.from_rgb(x)
         activations = []
@@ -422,7 +367,7 @@ class Discriminator(nn.Module):
             x = torch.cat([x, _minibatch_std(x, self.config.stddev_group)], dim=1)
             x = self.out(self.hidden(self.final_conv(x).flatten(1)))
         if self.mapping is not None:
-            direction = self.mapping(None, _one_hot(labels, self.config.class_count, len(x), x))
+            direction = self.mapping(None, labels)
             x = (x * direction).sum(dim=1, keepdim=True) / math.sqrt(direction.shape[1])
         return x
 
