@@ -7,6 +7,7 @@ thousand numbers this is the exact PCA of all samples, and faster.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from einops import rearrange
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from ..networks.stylegan2 import GanModel
 from ..random_streams import stream
-from .sampling import NoiseMode, OnBatch, SampleConfig, render
+from .sampling import OnBatch, render
 from .spaces import Latents, join, layer_range, to_w, to_w_plus, truncate
 
 CHUNK = 10_000  # samples mapped at a time
@@ -22,15 +23,12 @@ CHUNK = 10_000  # samples mapped at a time
 
 @dataclass(frozen=True)
 class Directions:
-    """Principal directions of w, in descending order of the standard deviation of w along them.
+    """Principal directions of w, in descending order of the standard deviation of w along them."""
 
-    components [K, w_dim]: orthonormal. mean [w_dim]: of w. stdev [K]: of w along each. name: of the model.
-    """
-
-    components: Tensor
-    mean: Tensor
-    stdev: Tensor
-    name: str = ""
+    components: Tensor  # [K, w_dim], orthonormal
+    mean: Tensor  # [w_dim], of w
+    stdev: Tensor  # [K], of w along each
+    name: str = ""  # of the model
 
     def __post_init__(self):
         shape = tuple(self.components.shape)
@@ -44,12 +42,7 @@ class Directions:
 
 @torch.no_grad()
 def fit_directions(
-    model: GanModel,
-    *,
-    components: int = 80,
-    samples: int = 100_000,
-    seed: int = 0,
-    on_batch: OnBatch | None = None,
+    model: GanModel, *, components: int = 80, samples: int = 100_000, seed: int = 0, on_batch: OnBatch | None = None
 ) -> Directions:
     """PCA of the w of `samples` random z, of all classes in turn.
 
@@ -98,20 +91,12 @@ def edit(
     psi: float = 1.0,
     before_truncation: bool = False,
 ) -> Latents:
-    """Adds a multiple of one component to latents. Render the result without truncation.
+    """Adds a multiple of one component to N latents -> w+, to be rendered without truncation: it is applied here.
 
-    Args:
-        model: the model that the directions were fitted on, or one customised from it.
-        latents: N of them, in any space.
-        directions, component: which direction.
-        strength: in standard deviations of w along the direction; one for all latents, or one for each [N].
-        first, last: the layers to change, both included; None: the last one.
-        psi: truncation, applied here.
-        before_truncation: truncation scales the edit too, as in "Sketch Your Own GAN". By default the latents are
-            truncated first, so that the edit is as strong in truncated samples.
-
-    Returns:
-        N latents in w+; of a single latent, as many as there are strengths.
+    `strength` counts standard deviations of w along the direction; one for all latents, or one for each [N], or several
+    for a single latent, which gives as many results. Layers first..last are changed, both included. By default latents
+    are truncated first, so that the edit is as strong in truncated samples; with before_truncation, truncation scales
+    the edit too, as in "Sketch Your Own GAN".
     """
     if not 0 <= component < len(directions):
         raise ValueError(f"component {component}: there are {len(directions)} directions, 0 to {len(directions) - 1}")
@@ -139,21 +124,17 @@ def sheet(
     *,
     components: int = 10,
     strengths: tuple[float, ...] = (-2.0, -1.0, 0.0, 1.0, 2.0),
-    first: int = 0,
-    last: int | None = None,
-    psi: float = 1.0,
-    noise: NoiseMode = "const",
     batch: int = 8,
     on_batch: OnBatch | None = None,
+    **options: Any,
 ) -> Tensor:
     """Images [components * len(strengths),3,R,R]: edits of one latent, a row for each of the first components.
 
-    Arguments as in `edit` and `render`. Show the rows below each other to find a useful direction by eye.
+    `options` are those of `edit`. Show the rows below each other to find a useful direction by eye.
     """
     if not 1 <= components <= len(directions):
         raise ValueError(f"components is {components}; there are {len(directions)} directions")
     if len(latents) != 1:
         raise ValueError(f"a sheet shows one latent, {len(latents)} given; choose one")
-    options = {"strength": torch.tensor(strengths), "first": first, "last": last, "psi": psi}
-    edits = join([edit(model, latents, directions, k, **options) for k in range(components)])
-    return render(model, edits, SampleConfig(noise=noise), batch=batch, on_batch=on_batch)
+    edits = join([edit(model, latents, directions, k, torch.tensor(strengths), **options) for k in range(components)])
+    return render(model, edits, batch=batch, on_batch=on_batch)

@@ -19,9 +19,7 @@ def _common_labels(a: Latents, b: Latents) -> Tensor | None:
             f"can't interpolate between {a.space} {tuple(a.data.shape)} and {b.space} {tuple(b.data.shape)}; "
             "bring both to one space first"
         )
-    if a.labels is None and b.labels is None:
-        return None
-    if a.labels is None or b.labels is None or not bool((a.labels == b.labels).all()):
+    if (a.labels is None) != (b.labels is None) or (a.labels is not None and bool((a.labels != b.labels).any())):
         raise ValueError("can't interpolate between z of different classes; turn them into w first")
     return a.labels if len(a) >= len(b) else b.labels
 
@@ -66,10 +64,8 @@ def walk(keys: Latents, frames: int, *, loop: bool = False, mode: Literal["auto"
     its last frame is the one before that key, so that the film repeats seamlessly. mode auto: slerp for z, else lerp.
     """
     count = len(keys)
-    if count < 2:
-        raise ValueError(f"a walk needs at least two latents, {count} given")
-    if frames < 1:
-        raise ValueError(f"frames is {frames}; use 1 or more")
+    if count < 2 or frames < 1:
+        raise ValueError(f"a walk needs at least two latents and one frame; latents: {count}, frames is {frames}")
     segments = count if loop else count - 1
     intervals = frames if loop else max(frames - 1, 1)
     positions = [frame * segments / intervals for frame in range(frames)]

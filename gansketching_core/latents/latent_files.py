@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +15,8 @@ from ..files import atomic_write
 from .ganspace import Directions
 from .spaces import Latents
 
-LATENTS = ("latents", "labels")
 DIRECTIONS = ("components", "mean", "stdev")
-GANSPACE_ARRAYS = ("lat_comp", "lat_mean", "lat_stdev")  # the same three in GANSpace's .npz
+GANSPACE_ARRAYS = ("lat_comp", "lat_mean", "lat_stdev")  # the same in GANSpace's .npz
 LARGEST_ARRAY = 2**28  # bytes; 4096 components of 512 numbers are 8 MB
 
 
@@ -32,11 +30,11 @@ def save_latents(latents: Latents, path: str | Path) -> None:
 
 def load_latents(path: str | Path) -> Latents:
     """Reads a file of save_latents. Raises ValueError for any other file."""
-    tensors, metadata = _read(path, LATENTS)
-    if "latents" not in tensors or "space" not in metadata:
+    tensors, metadata = _read(path, ("latents", "labels"))
+    space: Any = metadata.get("space")  # which Latents checks
+    if "latents" not in tensors or space is None:
         raise ValueError(f"{path} holds no latents; give a file written by saving latents")
     try:
-        space: Any = metadata["space"]  # which Latents checks
         return Latents(space, _finite(tensors["latents"]), tensors.get("labels"))
     except ValueError as error:
         raise ValueError(f"{path} is damaged: {error}") from error
@@ -85,8 +83,8 @@ def _read(path: str | Path, names: tuple[str, ...]) -> tuple[dict[str, Tensor], 
     """Those of the named tensors that a .safetensors file has, and its metadata."""
     try:
         with safe_open(path, "pt") as file:
-            present = set(file.keys())
-            return {name: file.get_tensor(name) for name in names if name in present}, file.metadata() or {}
+            present = set(names).intersection(file.keys())
+            return {name: file.get_tensor(name) for name in present}, file.metadata() or {}
     except SafetensorError as error:
         raise ValueError(f"{path} is not a readable safetensors file: {error}") from error
 
@@ -94,7 +92,14 @@ def _read(path: str | Path, names: tuple[str, ...]) -> tuple[dict[str, Tensor], 
 def _read_npz(path: Path) -> dict[str, Tensor]:
     """lat_comp [K,1,w_dim], lat_mean [1,w_dim] or [1,1,w_dim] and lat_stdev [K] of GANSpace, as Directions has them."""
     try:
-        components, mean, stdev = _unpack(path)
+        with np.load(path, allow_pickle=False) as file:
+            for name in GANSPACE_ARRAYS:
+                if name not in file:
+                    raise ValueError(f"{name} is missing; give a file that GANSpace computed for a StyleGAN2")
+                size = file.zip.getinfo(f"{name}.npy").file_size
+                if size > LARGEST_ARRAY:
+                    raise ValueError(f"{name} would take {size / 2**20:.0f} MiB")
+            components, mean, stdev = (file[name].astype(np.float32, casting="same_kind") for name in GANSPACE_ARRAYS)
     except Exception as error:  # zipfile and numpy raise errors of many types for damaged files
         raise ValueError(f"{path} can't be read as GANSpace directions: {error}") from error
     if components.ndim != 3 or components.shape[1] != 1 or mean.size != components.shape[2]:
@@ -103,18 +108,4 @@ def _read_npz(path: Path) -> dict[str, Tensor]:
             "[1,w_dim], as GANSpace computes them for the style space of StyleGAN2"
         )
     arrays = (components[:, 0], mean.reshape(-1), stdev)
-    return {name: torch.from_numpy(array) for name, array in zip(DIRECTIONS, arrays)}
-
-
-def _unpack(path: Path) -> list[np.ndarray]:
-    """The arrays as float32. Raises ValueError if one is missing, pickled or larger than LARGEST_ARRAY."""
-    with zipfile.ZipFile(path) as archive:
-        sizes = {entry.filename: entry.file_size for entry in archive.infolist()}
-    for name in GANSPACE_ARRAYS:
-        size = sizes.get(f"{name}.npy")
-        if size is None:
-            raise ValueError(f"{name} is missing; give a file that GANSpace computed for a StyleGAN2")
-        if size > LARGEST_ARRAY:
-            raise ValueError(f"{name} would take {size / 2**20:.0f} MiB")
-    with np.load(path, allow_pickle=False) as file:
-        return [file[name].astype(np.float32, casting="same_kind") for name in GANSPACE_ARRAYS]
+    return dict(zip(DIRECTIONS, map(torch.from_numpy, arrays)))

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..networks.stylegan2 import GanModel
 from ..sketches.distance import chamfer
-from .sampling import OnBatch, render_drawings, sample_z
+from .sampling import OnBatch, Sketcher, render_drawings, sample_z
 from .spaces import to_w
 
 CLASS_SAMPLES = 4096  # for the mean w of one class
@@ -22,7 +22,7 @@ CLASS_SAMPLES = 4096  # for the mean w of one class
 def shift_towards(
     model: GanModel,
     sketches: Tensor,
-    photosketch: Callable[[Tensor], Tensor],
+    photosketch: Sketcher,
     *,
     pool: int = 512,
     nearest: int = 16,
@@ -35,24 +35,19 @@ def shift_towards(
     distance: Callable[[Tensor, Tensor], Tensor] = chamfer,
     on_batch: OnBatch | None = None,
 ) -> GanModel:
-    """A copy of `model` whose w are shifted towards samples that look like the sketches, without training.
+    """A copy of `model` whose w are shifted towards samples that look like the sketches [M,1,R,R], without training.
 
     The w of the best matches among random samples are averaged, and the difference between this average and the mean w
     is added to every w: the vector arithmetic baseline of "Sketch Your Own GAN". per_sketch and spread are additions.
 
     Args:
-        model: the generator; it is not changed.
-        sketches: [M,1,R,R] in -1..1, paper +1.
-        photosketch: photo [B,3,R,R] in -1..1 -> drawing [B,1,R,R] in -1..1.
         pool, nearest: of how many samples how many are averaged.
         per_sketch: choose the samples nearest to each sketch, at least two each, so that a sketch which many samples
             resemble does not outweigh the others. By default those nearest to any sketch are chosen.
         strength: step length, as a multiple of the way from the mean w to the average of the best matches.
         spread: below 1, the distances of all w from their mean also shrink to this share: the samples are nearer to the
             sketches and less varied. It is exact: the last layer of the mapping network is scaled.
-        seed: of the samples.
         label: the class, for class-conditional models. The mean w is then that of this class.
-        batch, on_batch: as in `render`.
         distance: drawings [N,1,R,R] and sketches [M,1,R,R] -> distances [N,M].
     """
     if not 1 <= nearest <= pool:
@@ -60,9 +55,7 @@ def shift_towards(
     if not 0 < spread <= 1:
         raise ValueError(f"spread is {spread}; use more than 0, at most 1")
     w = to_w(model, sample_z(model, pool, seed, label))
-    drawings = render_drawings(
-        model, w, lambda images: photosketch(images.clamp(-1, 1)), batch=batch, on_batch=on_batch
-    )
+    drawings = render_drawings(model, w, lambda x: photosketch(x.clamp(-1, 1)), batch=batch, on_batch=on_batch)
     distances = distance(drawings, sketches)
     if per_sketch:
         each = min(pool, max(2, math.ceil(nearest / len(sketches))))

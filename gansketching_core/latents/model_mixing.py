@@ -59,7 +59,7 @@ def render_between(
     a: GanModel,
     b: GanModel,
     latents: Latents,
-    alphas: float | Sequence[float],
+    alphas: Sequence[float],
     config: SampleConfig = SampleConfig(),  # noqa: B008 (frozen)
     *,
     mode: Literal["weights", "w"] = "weights",
@@ -67,21 +67,14 @@ def render_between(
     batch: int = 8,
     on_batch: OnBatch | None = None,
 ) -> Tensor:
-    """Images of the same latents z by models between a and b.
+    """Images [len(alphas) * N,3,R,R] of the same N latents z by models between a and b, which share a base.
 
-    Args:
-        a, b: models that share a base.
-        latents: N of them, in z.
-        alphas: 0 gives exactly the images of a, 1 those of b.
-        mode: "weights" mixes all weights of the generators, "w" only their w: nearly the same, and faster.
-        config, seed, batch, on_batch: as in `render`; on_batch counts the images of all alphas.
-
-    Returns:
-        [len(alphas) * N,3,R,R]: all images of the first alpha, then those of the second, and so on.
+    All images of the first alpha come first. Alpha 0 gives exactly the images of a, 1 those of b. Mode "weights" mixes
+    all weights of the generators, "w" only their w: nearly the same, and faster. The rest is as in `render`; on_batch
+    counts the images of all alphas.
     """
     if mode not in ("weights", "w"):
         raise ValueError(f'interpolation mode "{mode}" is unknown; use "weights" or "w"')
-    alphas = [alphas] if isinstance(alphas, int | float) else list(alphas)
     total = len(alphas) * len(latents)
     images = []
     for frame, alpha in enumerate(alphas):

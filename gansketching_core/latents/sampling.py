@@ -14,7 +14,8 @@ from ..random_streams import stream
 from .spaces import Latents, truncate
 
 NoiseMode = Literal["const", "random", "none"]
-OnBatch = Callable[[int, int], None]  # (samples done, samples in all)
+OnBatch = Callable[[int, int], None]  # (samples done, samples in all); may raise to stop
+Sketcher = Callable[[Tensor], Tensor]  # photo [B,3,R,R] in -1..1 -> line drawing [B,1,R,R] in -1..1, paper +1
 
 
 class SampleConfig(BaseModel):
@@ -60,7 +61,7 @@ def render_batches(
     batch: int = 8,
     on_batch: OnBatch | None = None,
 ) -> Iterator[Tensor]:
-    """Yields the images of `render` batch by batch, for callers that need not hold all of them at once."""
+    """Yields the images of `render` batch by batch."""
     if batch < 1:
         raise ValueError(f"batch is {batch}; use 1 or more")
     synthesis = model.generator.synthesis
@@ -84,38 +85,24 @@ def render(
     batch: int = 8,
     on_batch: OnBatch | None = None,
 ) -> Tensor:
-    """Images of latents.
+    """Images [N,3,R,R] in about -1..1 (not clipped) of N latents in any space, made `batch` at a time.
 
-    Args:
-        model: the generator.
-        latents: N of them, in any space.
-        config: truncation and noise.
-        seed: of random noise. Sample i's noise depends on (seed, i) alone, so that the batch size changes nothing.
-        batch: images made at a time.
-        on_batch: called with (images done, images in all) after each batch; may raise to stop.
-
-    Returns:
-        [N,3,R,R] in about -1..1 (not clipped), on the model's device.
+    Random noise of sample i depends on (seed, i) alone, so that the batch size changes nothing.
     """
     return torch.cat(list(render_batches(model, latents, config, seed=seed, batch=batch, on_batch=on_batch)))
 
 
 @torch.no_grad()
 def render_drawings(
-    model: GanModel,
-    latents: Latents,
-    photosketch: Callable[[Tensor], Tensor],
-    *,
-    batch: int = 8,
-    on_batch: OnBatch | None = None,
+    model: GanModel, latents: Latents, photosketch: Sketcher, *, batch: int = 8, on_batch: OnBatch | None = None
 ) -> Tensor:
-    """Line drawings [N,1,R,R] in -1..1, paper +1, of N latents by `photosketch`; the rest as in `render`."""
+    """Line drawings [N,1,R,R] in -1..1, paper +1, of N latents; the rest as in `render`."""
     return torch.cat([photosketch(images) for images in render_batches(model, latents, batch=batch, on_batch=on_batch)])
 
 
 def sample_drawings(
     model: GanModel,
-    photosketch: Callable[[Tensor], Tensor],
+    photosketch: Sketcher,
     *,
     count: int = 8,
     seed: int = 0,

@@ -22,15 +22,11 @@ SPACES = ("z", "w", "w+")
 
 @dataclass(frozen=True)
 class Latents:
-    """A batch of latents in one space.
-
-    data: z [N, z_dim], w [N, w_dim] or w+ [N, L, w_dim]. labels: the classes, [N] of integers or [N, class_count] of
-    weights, for z of class-conditional models only: w already depends on the class.
-    """
+    """A batch of latents in one space."""
 
     space: Space
-    data: Tensor
-    labels: Tensor | None = None
+    data: Tensor  # z [N, z_dim], w [N, w_dim] or w+ [N, L, w_dim]
+    labels: Tensor | None = None  # of z: classes, [N] of integers or [N, class_count] of weights; w depends on them
 
     def __post_init__(self):
         if self.space not in SPACES:
@@ -38,13 +34,14 @@ class Latents:
         if self.data.ndim != (3 if self.space == "w+" else 2):
             expected = "[N, layers, w_dim]" if self.space == "w+" else f"[N, {self.space}_dim]"
             raise ValueError(f"{self.space} latents have shape {tuple(self.data.shape)}, expected {expected}")
-        if self.labels is not None:
-            if self.space != "z":
-                raise ValueError(f"{self.space} latents take no labels: they already depend on the class")
-            if self.labels.ndim not in (1, 2):
-                raise ValueError(f"labels have shape {tuple(self.labels.shape)}, expected [N] or [N, class_count]")
-            if len(self.labels) != len(self.data):
-                raise ValueError(f"{len(self.labels)} labels given for {len(self.data)} latents")
+        if self.labels is None:
+            return
+        if self.space != "z":
+            raise ValueError(f"{self.space} latents take no labels: they already depend on the class")
+        if self.labels.ndim not in (1, 2):
+            raise ValueError(f"labels have shape {tuple(self.labels.shape)}, expected [N] or [N, class_count]")
+        if len(self.labels) != len(self.data):
+            raise ValueError(f"{len(self.labels)} labels given for {len(self.data)} latents")
 
     def __len__(self) -> int:
         return len(self.data)
@@ -126,19 +123,12 @@ def layer_range(model: GanModel, first: int = 0, last: int | None = None) -> sli
 
 def join(parts: Sequence[Latents]) -> Latents:
     """One batch of several, which must be of one space and shape."""
-    if not parts:
-        raise ValueError("there are no latents to join")
-    spaces = sorted({part.space for part in parts})
-    shapes = sorted({tuple(part.data.shape[1:]) for part in parts})
-    if len(spaces) > 1 or len(shapes) > 1:
-        raise ValueError(
-            f"can't join latents of spaces {', '.join(spaces)} and shapes {shapes}; bring them to one space first"
-        )
-    labels = [part.labels for part in parts]
-    if any(label is None for label in labels) != all(label is None for label in labels):
+    spaces = ", ".join(sorted({part.space for part in parts}))
+    shapes = {tuple(part.data.shape[1:]) for part in parts}
+    if "," in spaces or len(shapes) > 1:
+        raise ValueError(f"can't join latents of spaces {spaces} and shapes {shapes}; bring them to one space first")
+    data = torch.cat([part.data.to(parts[0].data) for part in parts])
+    labels = [part.labels.to(data.device) for part in parts if part.labels is not None]
+    if len(labels) not in (0, len(parts)):
         raise ValueError("some of the latents to join have labels and some have none")
-    return Latents(
-        parts[0].space,
-        torch.cat([part.data.to(parts[0].data) for part in parts]),
-        None if labels[0] is None else torch.cat([label.to(labels[0].device) for label in labels]),
-    )
+    return Latents(parts[0].space, data, torch.cat(labels) if labels else None)
