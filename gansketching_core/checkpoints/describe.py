@@ -6,8 +6,6 @@ import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from torch import nn
-
 from ..networks.stylegan2 import GanConfig
 from .errors import WrongKindError, existing_file, name_in_errors
 from .key_maps import photosketch_size
@@ -15,6 +13,8 @@ from .load import load_model, load_photosketch
 from .native import is_native, native_kind, read_header, user_metadata
 from .safe_pickle import container
 from .summary import kind_of
+
+Shapes = Mapping[str, Sequence[int]]
 
 
 def describe(path: str | Path) -> dict[str, str]:
@@ -26,74 +26,57 @@ def describe(path: str | Path) -> dict[str, str]:
     path = existing_file(path)
     facts = {"kind": "not a usable file", "file size": f"{path.stat().st_size / 1e6:.1f} MB"}
     try:
+        shapes, metadata = _header(path)
         with name_in_errors(path):
-            native_facts = _native_facts(path)
-        return facts | (native_facts or _foreign_facts(path))
+            return facts | user_metadata(metadata) | _facts(shapes, metadata)
     except ValueError as error:
         if isinstance(error.__cause__, WrongKindError):
             facts["kind"] = error.__cause__.kind
         return facts | {"problem": str(error)}
 
 
-def _native_facts(path: Path) -> dict[str, str]:
-    """Facts from the header of a file of this package; empty for other files."""
-    if container(path) != "safetensors":
-        return {}
-    shapes, metadata = read_header(path)
-    if not is_native(metadata):
-        return {}
-    kind = native_kind(metadata)
-    if kind == "photosketch":
-        return user_metadata(metadata) | _photosketch_facts(shapes)
-    config = GanConfig.model_validate_json(metadata.get("config", "{}"))
-    facts = user_metadata(metadata) | {"name": metadata.get("name", ""), **_config_facts(config)}
-    if kind == "model":
-        return facts | _model_facts(shapes, metadata.get("weights_hash", "unknown"))
-    return facts | {
-        "kind": "customised model",
-        "base": metadata.get("base_name", "unknown"),
-        "base hash": metadata.get("base_hash", ""),
-        "parameters": f"{_count(shapes, 'generator.')} changed",
-    }
-
-
-def _foreign_facts(path: Path) -> dict[str, str]:
+def _header(path: Path) -> tuple[Shapes, dict[str, str]]:
+    """The tensors' shapes and the metadata, of other projects' files as save_model would write them."""
+    with name_in_errors(path):
+        if container(path) == "safetensors":
+            shapes, metadata = read_header(path)
+            if is_native(metadata):
+                return shapes, {**metadata, "kind": native_kind(metadata)}
     if kind_of(path) == "photosketch":
-        return _photosketch_facts(_shapes(load_photosketch(path)))
-    model = load_model(path)
-    shapes = _shapes(model.generator, "generator.")
-    if model.discriminator is not None:
-        shapes |= _shapes(model.discriminator, "discriminator.")
-    facts = model.metadata | {"name": model.name, **_config_facts(model.config)}
-    return facts | _model_facts(shapes, model.base_hash)
+        networks, metadata = {"": load_photosketch(path)}, {"kind": "photosketch"}
+    else:
+        model = load_model(path)
+        networks = {"generator.": model.generator, "discriminator.": model.discriminator}
+        metadata = {"kind": "model", "config": model.config.model_dump_json(), "weights_hash": model.base_hash}
+        metadata |= {**model.metadata, "name": model.name}
+    shapes = {}
+    for prefix, network in networks.items():
+        state = network.state_dict() if network else {}
+        shapes |= {f"{prefix}{name}": value.shape for name, value in state.items()}
+    return shapes, metadata
 
 
-def _model_facts(shapes: Mapping[str, Sequence[int]], weights_hash: str) -> dict[str, str]:
-    parameters = f"generator {_count(shapes, 'generator.')}"
-    if any(name.startswith("discriminator.") for name in shapes):
-        parameters += f", discriminator {_count(shapes, 'discriminator.')}"
-    return {"kind": "model", "parameters": parameters, "hash": weights_hash}
-
-
-def _config_facts(config: GanConfig) -> dict[str, str]:
-    return {
+def _facts(shapes: Shapes, metadata: Mapping[str, str]) -> dict[str, str]:
+    if metadata["kind"] == "photosketch":
+        width, blocks = photosketch_size(shapes)
+        sizes = {"width": str(width), "residual blocks": str(blocks)}
+        return {"kind": "PhotoSketch network", **sizes, "parameters": _count(shapes)}
+    config = GanConfig.model_validate_json(metadata.get("config", "{}"))
+    facts = {
+        "name": metadata.get("name", ""),
         "resolution": f"{config.resolution} px",
         "channels": ", ".join(map(str, config.channels)),
         "mapping network": f"{config.mapping_layers} layers, z {config.z_dim}, w {config.w_dim}",
         "classes": str(config.class_count or "none"),
     }
+    if metadata["kind"] == "customised":
+        base = {"base": metadata.get("base_name", "unknown"), "base hash": metadata.get("base_hash", "")}
+        return {**facts, "kind": "customised model", **base, "parameters": f"{_count(shapes, 'generator.')} changed"}
+    counts = {name: _count(shapes, name) for name in ("generator", "discriminator")}
+    parameters = ", ".join(f"{name} {count}" for name, count in counts.items() if count != "0")
+    return {**facts, "kind": "model", "parameters": parameters, "hash": metadata.get("weights_hash", "unknown")}
 
 
-def _photosketch_facts(shapes: Mapping[str, Sequence[int]]) -> dict[str, str]:
-    width, blocks = photosketch_size(shapes)
-    sizes = {"width": str(width), "residual blocks": str(blocks)}
-    return {"kind": "PhotoSketch network", **sizes, "parameters": _count(shapes)}
-
-
-def _shapes(network: nn.Module, prefix: str = "") -> dict[str, Sequence[int]]:
-    return {f"{prefix}{name}": value.shape for name, value in network.state_dict().items()}
-
-
-def _count(shapes: Mapping[str, Sequence[int]], prefix: str = "") -> str:
+def _count(shapes: Shapes, prefix: str = "") -> str:
     names = [name for name in shapes if name.startswith(prefix) and not name.endswith("noise_const")]
     return f"{sum(math.prod(shapes[name]) for name in names):,}"

@@ -42,8 +42,11 @@ def name_in_errors(path: Path) -> Iterator[None]:
         raise ValueError(f"{path.name}: networks of this shape are not supported: {'; '.join(reasons)}") from None
     except ValueError as error:
         raise ValueError(f"{path.name}: {error}") from error
-    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError) as error:
-        raise ValueError(f"{path.name}: the file is damaged: {type(error).__name__}: {error}") from error
+    except Exception as error:  # readers raise errors of many types on broken files
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ValueError(
+            f"{path.name}: the file is damaged or incomplete ({reason}); download or copy it again"
+        ) from error
 
 
 def existing_file(path: str | Path) -> Path:

@@ -23,12 +23,10 @@ from ..networks.photosketch import PhotoSketch
 from ..networks.stylegan2 import Discriminator, GanConfig, GanModel, Generator
 from .errors import WrongKindError, existing_file, name_in_errors
 from .hashes import weights_hash
-from .key_maps import Weights, photosketch_size, state_dict_kind
-from .native import check_kind, is_native, read_safetensors, user_metadata
-from .safe_pickle import container
+from .key_maps import Weights, photosketch_size
+from .native import check_kind, finite_copies, is_native, user_metadata
 from .summary import FileSummary, summarise
-from .tensors import compare_names, finite_copies, without_prefix
-from .third_party import Networks, read_networks, read_photosketch
+from .third_party import Networks, content_kind, read_content, read_networks, state_dict_of
 
 logger = logging.getLogger(__name__)
 
@@ -42,14 +40,9 @@ def load_model(path: str | Path) -> GanModel:
     """
     path = existing_file(path)
     with name_in_errors(path):
-        if container(path) != "safetensors":
-            model = _assemble(read_networks(path), _name(path))
-        else:
-            tensors, metadata = read_safetensors(path)
-            if is_native(metadata):
-                model = _native_model(tensors, metadata, _name(path))
-            else:
-                model = _assemble(read_networks(path, tensors), _name(path))
+        content, metadata = read_content(path)
+        model = _native_model(content, metadata) if is_native(metadata) else _assemble(read_networks(content, path))
+    model.name = model.name or _name(path)
     if note := model.metadata.get("discriminator"):
         logger.info("%s: discriminator %s", path.name, note)
     return model
@@ -62,19 +55,17 @@ def load_customised(path: str | Path, base: GanModel) -> GanModel:
     """
     path = existing_file(path)
     with name_in_errors(path):
-        if container(path) != "safetensors":
-            raise ValueError("customised models are .safetensors files; load this one as a model")
-        tensors, metadata = read_safetensors(path)
+        content, metadata = read_content(path)
         if not is_native(metadata):
-            raise WrongKindError(state_dict_kind(tensors), "customised")
+            raise WrongKindError(content_kind(content), "customised")
         check_kind(metadata, "customised")
         _check_base(metadata, base)
         weights = base.generator.state_dict()
-        changes = without_prefix(tensors, "generator.")
+        changes = _without_prefix(content, "generator.")
         prefix = "mapping." if metadata.get("trainable") == "mapping" else "mapping.w_shift"
-        compare_names([name for name in weights if name.startswith(prefix)], changes, "the customised model")
+        _compare_names([name for name in weights if name.startswith(prefix)], changes, "the customised model")
         generator = _fill(lambda: Generator(base.config), weights | changes, "the customised model")
-        w_mean = _w_mean(tensors.get("w_mean"), generator)
+        w_mean = _w_mean(content.get("w_mean"), generator)
     device = base.w_mean.device
     return GanModel(
         generator.to(device),
@@ -111,18 +102,22 @@ def load_photosketch(path: str | Path) -> PhotoSketch:
     """A photo-to-sketch network, ours or the authors' state dict; width and depth are read from the file."""
     path = existing_file(path)
     with name_in_errors(path):
-        tensors = None
-        if container(path) == "safetensors":
-            tensors, metadata = read_safetensors(path)
-            if is_native(metadata):
-                check_kind(metadata, "photosketch")
-        return _photosketch(read_photosketch(path, tensors))
+        content, metadata = read_content(path)
+        if is_native(metadata):
+            check_kind(metadata, "photosketch")
+        tensors = dict(state_dict_of("photosketch", content, path))
+        width, blocks = photosketch_size({name: tensor.shape for name, tensor in tensors.items()})
+        if not 1 <= width <= 1024 or blocks > 64:
+            raise ValueError(f"a PhotoSketch network of width {width} with {blocks} blocks is not supported")
+        for name in [name for name in tensors if name.endswith(".running_mean")]:
+            tensors.setdefault(name.replace("running_mean", "num_batches_tracked"), torch.tensor(0))
+        return _fill(lambda: PhotoSketch(width=width, blocks=blocks), tensors, "the PhotoSketch network")
 
 
-def _native_model(tensors: dict[str, Tensor], metadata: dict[str, str], name: str) -> GanModel:
+def _native_model(tensors: dict[str, Tensor], metadata: dict[str, str]) -> GanModel:
     check_kind(metadata, "model")
-    generator = without_prefix(tensors, "generator.")
-    discriminator = without_prefix(tensors, "discriminator.")
+    generator = _without_prefix(tensors, "generator.")
+    discriminator = _without_prefix(tensors, "discriminator.")
     if len(generator) + len(discriminator) + ("w_mean" in tensors) != len(tensors):
         raise ValueError("it holds tensors that belong to no network; the file is damaged or of another kind")
     networks = Networks(
@@ -130,7 +125,7 @@ def _native_model(tensors: dict[str, Tensor], metadata: dict[str, str], name: st
         Weights(discriminator) if discriminator else None,
         user_metadata(metadata),
     )
-    model = _assemble(networks, metadata.get("name", name))
+    model = _assemble(networks, metadata.get("name", ""))
     if metadata.get("weights_hash", model.base_hash) != model.base_hash:
         raise ValueError("the weights do not have the checksum noted in the file; it is damaged, download it again")
     return model
@@ -142,7 +137,7 @@ def _name(path: Path) -> str:
     return path.absolute().parent.name if generic else path.stem
 
 
-def _assemble(networks: Networks, name: str) -> GanModel:
+def _assemble(networks: Networks, name: str = "") -> GanModel:
     fields = networks.generator.fields | (networks.discriminator.fields if networks.discriminator else {})
     config = GanConfig.model_validate(fields)
     generator = _fill(lambda: Generator(config), networks.generator.tensors, "the generator")
@@ -168,15 +163,6 @@ def _check_base(metadata: Mapping[str, str], base: GanModel) -> None:
     )
 
 
-def _photosketch(tensors: dict[str, Tensor]) -> PhotoSketch:
-    width, blocks = photosketch_size({name: tensor.shape for name, tensor in tensors.items()})
-    if not 1 <= width <= 1024 or blocks > 64:
-        raise ValueError(f"a PhotoSketch network of width {width} with {blocks} blocks is not supported")
-    for name in [name for name in tensors if name.endswith(".running_mean")]:
-        tensors.setdefault(name.replace("running_mean", "num_batches_tracked"), torch.zeros((), dtype=torch.long))
-    return _fill(lambda: PhotoSketch(width=width, blocks=blocks), tensors, "the PhotoSketch network")
-
-
 def _fill(build: Callable[[], Network], weights: Mapping[str, Tensor], what: str) -> Network:
     """The network that `build` makes, with `weights`, which must match it exactly: eval mode, float32, frozen.
 
@@ -185,7 +171,7 @@ def _fill(build: Callable[[], Network], weights: Mapping[str, Tensor], what: str
     with torch.device("meta"):
         net = build()
     expected = net.state_dict()
-    compare_names(expected, weights, what)
+    _compare_names(expected, weights, what)
     for name, value in expected.items():
         if value.shape != weights[name].shape:
             shapes = f"shape {tuple(weights[name].shape)} where {tuple(value.shape)} is expected"
@@ -194,6 +180,20 @@ def _fill(build: Callable[[], Network], weights: Mapping[str, Tensor], what: str
             raise ValueError(f"{what}: {name} holds {weights[name].dtype} instead of floating point numbers")
     net.load_state_dict(finite_copies(weights, torch.float32), assign=True)
     return net.eval().requires_grad_(False)
+
+
+def _compare_names(expected: Iterable[str], actual: Iterable[str], what: str) -> None:
+    """Raise ValueError unless both sets of tensor names are equal. what: the subject of the message."""
+    expected, actual = set(expected), set(actual)
+    for names, problem in ((expected - actual, "lacks tensors"), (actual - expected, "has unexpected tensors")):
+        if names:
+            examples = ", ".join(sorted(names)[:4]) + (", ..." if len(names) > 4 else "")
+            raise ValueError(f"{what} {problem} ({len(names)}: {examples}); the file is damaged or of another kind")
+
+
+def _without_prefix(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The tensors whose names begin with `prefix`, under the rest of their names."""
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 
 def _w_mean(value: Tensor | None, generator: Generator) -> Tensor:

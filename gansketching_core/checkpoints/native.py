@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, cast, get_args
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save as safetensors_bytes
 from torch import Tensor
 
@@ -18,14 +17,22 @@ from ..networks.photosketch import PhotoSketch
 from ..networks.stylegan2 import GanModel
 from .errors import WrongKindError
 from .hashes import tensors_hash
-from .tensors import finite_copies
 
 FORMAT = "gansketching"
 FORMAT_VERSION = "1"
 Kind = Literal["model", "customised", "photosketch"]
 _FORMAT_KEYS = {"format", "format_version", "kind", "config", "name", "weights_hash", "base_hash"}
 
-# ------------------------------------------------------------------------------------------------------------ writing
+
+def finite_copies(tensors: Mapping[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:
+    """Contiguous copies on the CPU, floating point ones as `dtype`. Raises ValueError for NaN and infinity."""
+    copies = {}
+    for name, tensor in tensors.items():
+        target = dtype if tensor.is_floating_point() else tensor.dtype
+        copies[name] = tensor.detach().to("cpu", target, copy=True).contiguous()
+        if not copies[name].isfinite().all():
+            raise ValueError(f"{name} holds NaN or values beyond {dtype}; save as float32, or repeat the training")
+    return copies
 
 
 def save_model(
@@ -57,11 +64,8 @@ def save_customised(
 ) -> None:
     """Write what customising changed: the mapping network, or the shift of w alone, and w_mean.
 
-    Args:
-        model: its base_hash says which weights the file belongs to.
-        trainable: with "w_shift" the whole mapping network is written all the same if it differs from the base
-            model's, so that the file always restores the model.
-        settings: the training configuration, kept as JSON in the metadata.
+    With trainable="w_shift" the whole mapping network is written all the same if it differs from the base model's, so
+    that the file always restores the model. settings: the training configuration, kept as JSON in the metadata.
     """
     if trainable not in ("mapping", "w_shift"):
         raise ValueError(f'trainable "{trainable}" is unknown; use "mapping" or "w_shift"')
@@ -80,11 +84,7 @@ def save_customised(
 
 
 def save_photosketch(
-    net: PhotoSketch,
-    path: str | Path,
-    *,
-    dtype: torch.dtype = torch.float32,
-    metadata: Mapping[str, str] | None = None,
+    net: PhotoSketch, path: str | Path, *, dtype: torch.dtype = torch.float32, metadata: Mapping[str, str] | None = None
 ) -> None:
     """Write a photo-to-sketch network under its published tensor names."""
     _write(path, "photosketch", finite_copies(net.state_dict(), dtype), {}, metadata or {})
@@ -95,9 +95,7 @@ def _write(
 ) -> None:
     """Write a safetensors file whose bytes depend on its content alone: the library writes metadata in random order.
 
-    Args:
-        own: metadata under keys of this format.
-        metadata: further metadata, kept as strings; ValueError if it uses a key of this format.
+    own: metadata under keys of this format; `metadata` may not use these.
     """
     if reserved := _FORMAT_KEYS & metadata.keys():
         raise ValueError(f"metadata {sorted(reserved)} are written by the format itself; use other names")
@@ -118,28 +116,15 @@ def _write(
     atomic_write(path, write)
 
 
-# ------------------------------------------------------------------------------------------------------------ reading
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[safe_open]:
-    try:
-        with safe_open(path, framework="pt", device="cpu") as file:
-            yield file
-    except SafetensorError as error:
-        raise ValueError(f"the file is damaged or incomplete ({error}); download or save it again") from None
-
-
 def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """The tensors, which may be views of the file until they are copied, and the metadata."""
-    with _opened(path) as file:
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        return tensors, file.metadata() or {}
+    with safe_open(path, framework="pt", device="cpu") as file:
+        return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
 
 
 def read_header(path: Path) -> tuple[dict[str, tuple[int, ...]], dict[str, str]]:
     """The shapes of the tensors by name and the metadata; no tensor is read."""
-    with _opened(path) as file:
+    with safe_open(path, framework="pt", device="cpu") as file:
         shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
         return shapes, file.metadata() or {}
 

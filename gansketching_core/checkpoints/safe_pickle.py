@@ -16,7 +16,6 @@ import pickletools
 import re
 import tarfile
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
@@ -78,11 +77,6 @@ class UnsafeFileError(ValueError):
         )
 
 
-def _damaged(error: Exception) -> ValueError:
-    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    return ValueError(f"the file is damaged or incomplete ({reason}); download or copy it again")
-
-
 # ---------------------------------------------------------------------------------------------------- PyTorch's files
 
 
@@ -95,13 +89,10 @@ def load_torch(path: Path) -> Any:
 
 def _check_zip(path: Path) -> None:
     """Raise ValueError for zip files that are not PyTorch checkpoints."""
-    try:
-        if not zipfile.is_zipfile(path):
-            return
-        with zipfile.ZipFile(path) as archive:
-            members = archive.infolist()
-    except Exception as error:  # zipfile raises errors of many types on broken files
-        raise _damaged(error) from None
+    if not zipfile.is_zipfile(path):
+        return
+    with zipfile.ZipFile(path) as archive:
+        members = archive.infolist()
     names = {member.filename.split("/")[-1] for member in members}
     if "constants.pkl" in names:
         raise ValueError("this is a TorchScript program, not weights; get the checkpoint it was made from")
@@ -121,16 +112,19 @@ def _torch_load(file: BinaryIO) -> Any:
     except Exception as error:
         if match := re.search(r"GLOBAL\s+'?([\w.]+)", str(error)):
             raise UnsafeFileError(match[1] if "." in match[1] else f"builtins.{match[1]}") from None
-        raise _damaged(error) from None
+        raise pickle.UnpicklingError(str(error)) from None
 
 
 # ----------------------------------------------------------------------------------------------------- inert records
 
 
 class _Inert:
-    """Refuses a state: otherwise the BUILD instruction would set attributes."""
+    """Holds a value. Refuses a state: otherwise the BUILD instruction would set attributes."""
 
-    __slots__ = ()
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any = None):
+        self.value = value
 
     def __setstate__(self, state: object) -> None:
         raise pickle.UnpicklingError("a state for an object that has none")
@@ -139,13 +133,34 @@ class _Inert:
 class _Function(_Inert):
     """Stands for a function that the pickle may call."""
 
-    __slots__ = ("run",)
-
-    def __init__(self, run: Callable[..., object]):
-        self.run = run
+    __slots__ = ()
 
     def __call__(self, *args: object) -> object:
-        return self.run(*args)
+        return self.value(*args)
+
+
+class _Tensor(_Inert):
+    """Stands for a tensor or, with one axis, for the storage of others."""
+
+    __slots__ = ()
+
+
+class _NumpyType(_Inert):
+    __slots__ = ()
+
+    def __setstate__(self, state: tuple) -> None:
+        if state[1] in ("<", ">"):
+            self.value = self.value.newbyteorder(state[1])
+
+
+class _Array(_Inert):
+    """Stands for numpy.ndarray. Its state holds the values: (version, shape, dtype, is Fortran order, bytes)."""
+
+    __slots__ = ()
+
+    def __setstate__(self, state: tuple) -> None:
+        _, shape, dtype, is_fortran, data = state
+        self.value = _array(data, dtype, shape, "F" if is_fortran else "C").value
 
 
 class _Dict(dict):
@@ -205,68 +220,25 @@ class TensorFlowNetwork(Record):
     __slots__ = ()
 
 
-class _Tensor(_Inert):
-    __slots__ = ("value",)
-
-    def __init__(self, value: Tensor):
-        self.value = value
-
-
-class _Storage(_Inert):
-    __slots__ = ("dtype", "memory")
-
-    def __init__(self, memory: torch.UntypedStorage, dtype: torch.dtype):
-        self.memory, self.dtype = memory, dtype
-
-
-class _NumpyType(_Inert):
+def _numpy_type(name: str, *_: object) -> _NumpyType:
     """Stands for numpy.dtype, of plain numbers only."""
-
-    __slots__ = ("value",)
-
-    def __new__(cls, name: str = "f4", *_: object):
-        if not re.fullmatch(r"[<>|=]?(f[248]|[iu][1248]|b1)", name):
-            raise pickle.UnpicklingError(f"NumPy type {name}")
-        dtype = super().__new__(cls)
-        dtype.value = np.dtype(name)
-        return dtype
-
-    def __setstate__(self, state: tuple) -> None:
-        if state[1] in ("<", ">"):
-            self.value = self.value.newbyteorder(state[1])
+    if not re.fullmatch(r"[<>|=]?(f[248]|[iu][1248]|b1)", name):
+        raise pickle.UnpicklingError(f"NumPy type {name}")
+    return _NumpyType(np.dtype(name))
 
 
-class _Array(_Inert):
-    """Stands for numpy.ndarray. Its state holds the values: (version, shape, dtype, is Fortran order, bytes)."""
-
-    __slots__ = ("value",)
-
-    def __new__(cls, *_: object):
-        array = super().__new__(cls)
-        array.value = np.empty(0, np.float32)
-        return array
-
-    def __setstate__(self, state: tuple) -> None:
-        _, shape, dtype, is_fortran, data = state
-        self.value = _array(data, dtype, shape, "F" if is_fortran else "C").value
-
-
-def _array(
-    data: bytes, dtype: _NumpyType, shape: tuple[int, ...], order: Literal["C", "F"] = "C", *_: object
-) -> _Array:
+def _array(data: bytes, dtype: _NumpyType, shape: tuple, order: Literal["C", "F"] = "C", *_: object) -> _Array:
     """An array over `data`, without memory of its own. Stands for numpy.core.numeric._frombuffer."""
-    array = _Array()
-    array.value = np.frombuffer(data, dtype.value).reshape(shape, order=order)
-    return array
+    return _Array(np.frombuffer(data, dtype.value).reshape(shape, order=order))
 
 
-def _tensor(storage: _Storage, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: object) -> _Tensor:
+def _tensor(storage: _Tensor, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: object) -> _Tensor:
     """Stands for torch._utils._rebuild_tensor_v2. Refuses a tensor that is not within its storage, or larger."""
-    available = storage.memory.nbytes() // storage.dtype.itemsize
+    available = storage.value.numel()
     last = offset + sum((n - 1) * step for n, step in zip(size, stride))
     if min(offset, *size, *stride, 0) < 0 or last >= max(available, 1) or math.prod(size) > available:
         raise pickle.UnpicklingError(f"a tensor of shape {tuple(size)} over {available} stored numbers")
-    return _Tensor(torch.empty(0, dtype=storage.dtype).set_(storage.memory, offset, tuple(size), tuple(stride)))
+    return _Tensor(storage.value.as_strided(size, stride, offset))
 
 
 # ------------------------------------------------------------------------------------------------- NVIDIA's pickles
@@ -282,12 +254,12 @@ _NAMES = {
     ),
     "torch._utils._rebuild_parameter": _Function(lambda value, *_: value),
     "torch._utils._rebuild_tensor_v2": _Function(_tensor),
-    "numpy.dtype": _NumpyType,
-    "numpy.ndarray": _Array,
+    "numpy.dtype": _Function(_numpy_type),
+    "numpy.ndarray": _Inert(),
 }
 for _core in ("numpy.core", "numpy._core"):
     _NAMES |= {
-        f"{_core}.multiarray._reconstruct": _Array,
+        f"{_core}.multiarray._reconstruct": _Function(lambda *_: _Array(np.empty(0, np.float32))),
         f"{_core}.multiarray.scalar": _Function(lambda dtype, data: np.frombuffer(data, dtype.value).item()),
         f"{_core}.numeric._frombuffer": _Function(_array),
     }
@@ -308,7 +280,7 @@ class _Unpickler(pickle.Unpickler):
             raise UnsafeFileError(path)
         return _NAMES[path]
 
-    def _load_storage(self, data: bytes) -> _Storage:
+    def _load_storage(self, data: bytes) -> _Tensor:
         """A tensor's storage from `data`, which is itself a PyTorch file."""
         self.bytes_left -= len(data)  # the pickle can ask for the same bytes again and again
         if self.bytes_left < 0:
@@ -316,7 +288,7 @@ class _Unpickler(pickle.Unpickler):
         storage = _torch_load(io.BytesIO(data))
         if not isinstance(storage, torch.TypedStorage):
             raise pickle.UnpicklingError(f"{type(storage).__name__} instead of a tensor's storage")
-        return _Storage(storage._untyped_storage, storage.dtype)
+        return _Tensor(torch.empty(0, dtype=storage.dtype).set_(storage._untyped_storage))
 
 
 def load_nvidia(path: Path) -> Any:
@@ -328,7 +300,7 @@ def load_nvidia(path: Path) -> Any:
     except UnsafeFileError:
         raise
     except Exception as error:
-        raise _damaged(error) from None
+        raise pickle.UnpicklingError(str(error)) from None
 
 
 def _check_memo(file: BinaryIO) -> None:

@@ -17,18 +17,12 @@ _LOADABLE: dict[str, Kind] = {"model": "model", "generator": "model", "photosket
 
 @dataclass(frozen=True)
 class FileSummary:
-    """What code needs to know of a model file.
-
-    hash: of a model's weights, as the file notes it; "" if it doesn't. base_name, base_hash: of the model that a
-    customised one was made from. source: the address it was downloaded from. problem: why the file can't be used.
-    """
-
     kind: Kind | Literal["other"]
-    hash: str = ""
-    base_name: str = ""
+    hash: str = ""  # of a model's weights, if the file notes it
+    base_name: str = ""  # of the model that a customised one was made from
     base_hash: str = ""
-    source: str = ""
-    problem: str = ""
+    source: str = ""  # the address it was downloaded from
+    problem: str = ""  # why the file can't be used
 
 
 def summarise(path: str | Path) -> FileSummary:
@@ -52,23 +46,21 @@ def kind_of(path: str | Path) -> Kind | Literal["other"]:
 
 def _summary(path: Path) -> FileSummary:
     match container(path):
-        case "nvidia":
-            return FileSummary("model")
+        case "safetensors":
+            shapes, metadata = read_header(path)
+            if is_native(metadata):
+                return FileSummary(
+                    native_kind(metadata),
+                    hash=metadata.get("weights_hash", ""),
+                    base_name=metadata.get("base_name", "unknown"),
+                    base_hash=metadata.get("base_hash", ""),
+                    source=metadata.get("source", ""),
+                )
+            kind = state_dict_kind(shapes)
         case "torch":
-            return FileSummary(_loadable(content_kind(load_torch(path))))
-    shapes, metadata = read_header(path)
-    if not is_native(metadata):
-        return FileSummary(_loadable(state_dict_kind(shapes)))
-    return FileSummary(
-        native_kind(metadata),
-        hash=metadata.get("weights_hash", ""),
-        base_name=metadata.get("base_name", "unknown"),
-        base_hash=metadata.get("base_hash", ""),
-        source=metadata.get("source", ""),
-    )
-
-
-def _loadable(kind: str) -> Kind:
+            kind = content_kind(load_torch(path))
+        case "nvidia":
+            kind = "model"
     if kind not in _LOADABLE:
         raise WrongKindError(kind, "model")
-    return _LOADABLE[kind]
+    return FileSummary(_LOADABLE[kind])
