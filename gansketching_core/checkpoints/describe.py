@@ -10,7 +10,7 @@ from ..networks.stylegan2 import GanConfig
 from .errors import WrongKindError, existing_file, name_in_errors
 from .key_maps import photosketch_size
 from .load import load_model, load_photosketch
-from .native import is_native, native_kind, read_header, user_metadata
+from .native import native_kind, read_header, user_metadata
 from .safe_pickle import container
 from .summary import kind_of
 
@@ -40,8 +40,8 @@ def _header(path: Path) -> tuple[Shapes, dict[str, str]]:
     with name_in_errors(path):
         if container(path) == "safetensors":
             shapes, metadata = read_header(path)
-            if is_native(metadata):
-                return shapes, {**metadata, "kind": native_kind(metadata)}
+            if native_kind(metadata):
+                return shapes, metadata
     if kind_of(path) == "photosketch":
         networks, metadata = {"": load_photosketch(path)}, {"kind": "photosketch"}
     else:

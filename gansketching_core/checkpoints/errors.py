@@ -14,6 +14,7 @@ _KINDS = {
     "discriminator": ("a StyleGAN2 discriminator", "choose the generator that belongs to it (netG.pth to netD.pth)"),
     "customised": ("a customised model, which holds only what changed", "load its base model, then this file on top"),
     "photosketch": ("a PhotoSketch network, from photo to drawing", "load it as a sketcher"),
+    "stylegan3": ("an alias-free StyleGAN3 network", 'choose a StyleGAN2 model (the files called "stylegan2-...")'),
 }
 
 

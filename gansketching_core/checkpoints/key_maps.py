@@ -17,7 +17,7 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
-from .errors import UnsupportedError
+from .errors import UnsupportedError, WrongKindError
 from .safe_pickle import Record
 
 
@@ -60,9 +60,7 @@ def _without_outer_axes(name: str, value: Tensor) -> Tensor:
     leaf = name.rsplit(".", 1)[-1]
     if leaf in ("bias", "w_shift"):
         return value.reshape(-1)
-    if leaf == "noise_strength" and value.numel() == 1:
-        return value.reshape(())
-    axes = {"const": 3, "noise_const": 2}.get(leaf, 4)
+    axes = {"noise_strength": 0, "noise_const": 2, "const": 3}.get(leaf, 4)
     while value.ndim > axes and len(value) == 1:
         value = value[0]
     return value
@@ -92,14 +90,8 @@ def _generator_fields(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
     if "mapping.embed.weight" in tensors:
         class_count = _shape(tensors, "mapping.embed.weight", 2)[1]
         z_dim -= w_dim  # the first layer takes z and the embedded label
-    return {
-        "resolution": 2 ** (blocks + 1),
-        "z_dim": z_dim,
-        "w_dim": w_dim,
-        "mapping_layers": mapping_layers,
-        "channels": channels,
-        "class_count": class_count,
-    }
+    sizes = {"z_dim": z_dim, "w_dim": w_dim, "mapping_layers": mapping_layers, "class_count": class_count}
+    return {"resolution": 2 ** (blocks + 1), "channels": channels, **sizes}
 
 
 def _discriminator_fields(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
@@ -118,9 +110,8 @@ def _check_filter(state: Mapping[str, Tensor], suffix: str, gain: float) -> None
     """Raise UnsupportedError for a low-pass filter other than that of this package's layers."""
     taps = torch.tensor([1.0, 3.0, 3.0, 1.0])
     expected = torch.outer(taps, taps) * (gain / 64)
-    for name, value in state.items():
-        if not name.endswith(suffix):
-            continue
+    for name in [name for name in state if name.endswith(suffix)]:
+        value = state[name]
         if value.shape != (4, 4) or (value.cpu().float() - expected).abs().max() > 1e-3 * gain:
             raise UnsupportedError(f"{name} is another low-pass filter than StyleGAN2's [1, 3, 3, 1]")
 
@@ -129,7 +120,7 @@ def _check_filter(state: Mapping[str, Tensor], suffix: str, gain: float) -> None
 
 
 def state_dict_kind(names: Iterable[str]) -> str:
-    """Which network a state dict is of: "generator", "discriminator", "photosketch", or words for people."""
+    """What a state dict is of: "generator", "discriminator", "photosketch", "stylegan3", or words for people."""
     names = set(names)
     if names & {"style.1.weight", "to_rgb1.bias", "input.input"}:
         return "generator"
@@ -149,7 +140,7 @@ _OTHER_NETWORKS = {
     r"double_blocks\.|transformer_blocks\.|down_blocks\.|mid_block\.": "a diffusion model or a part of one",
     r"text_model\.|vision_model\.": "a text or image encoder",
     r"^synthesis\.b4\.const$": "the bare weights of an NVIDIA StyleGAN2 without its settings: use NVIDIA's .pkl file",
-    r"^synthesis\.(L\d|input)": "a StyleGAN3 network",
+    r"^synthesis\.(L\d|input)": "stylegan3",
     r"^(g_optim|d_optim|optimizer)$": "the state of a training's optimisers",
     r"\.conv_block\.|^model\.\d+\.": "an image-to-image network other than PhotoSketch",
 }
@@ -209,11 +200,9 @@ def rosinality_generator(state: Mapping[str, Tensor]) -> Weights:
 def _constant_noise(blocks: int) -> dict[str, Tensor]:
     """Constant noise for the earliest files, which have none; the same every time."""
     rng = torch.Generator().manual_seed(0)
-    noise = {}
-    for k in range(2 * min(blocks, 9) - 1):
-        size = 2 ** ((k + 5) // 2)
-        noise[f"synthesis.layers.{k}.noise_const"] = torch.randn(size, size, generator=rng)
-    return noise
+    sizes = [2 ** ((k + 5) // 2) for k in range(2 * min(blocks, 9) - 1)]
+    noise = [torch.randn(size, size, generator=rng) for size in sizes]
+    return {f"synthesis.layers.{k}.noise_const": values for k, values in enumerate(noise)}
 
 
 def rosinality_discriminator(state: Mapping[str, Tensor]) -> Weights:
@@ -264,11 +253,8 @@ def nvidia_generator(network: Record) -> Weights:
     """A pickled Generator of stylegan2-ada-pytorch or of the StyleGAN2 in the stylegan3 repository."""
     state = network.tensors()
     if "synthesis.b4.const" not in state:
-        if any(re.match(r"synthesis\.(L\d|input\.)", name) for name in state):
-            raise ValueError(
-                "this is an alias-free StyleGAN3 network, which can't be used here; choose a StyleGAN2 model "
-                '(the files called "stylegan2-...")'
-            )
+        if state_dict_kind(state) == "stylegan3":
+            raise WrongKindError("stylegan3", "model")
         raise ValueError(f'this is a network of class "{network.class_name}", not a StyleGAN2 generator')
     resolution = _largest(r"synthesis\.b(\d+)\.", state)
     block = network.module(f"synthesis.b{resolution}")
@@ -303,23 +289,20 @@ def nvidia_discriminator(network: Record) -> Weights:
         raise ValueError(f'"{network.class_name}" is no StyleGAN2 discriminator')
     statistics = last.module("mbstd")
     _require("number of batch statistics", statistics.state.get("num_channels") if statistics else 0, 1)
-    architecture = block.state.get("architecture", "resnet")
-    _require("architecture", architecture, "orig" if architecture == "orig" else "resnet")
-    _require("activation", block.module("conv0").state.get("activation", "lrelu"), "lrelu")
-    fields = {
-        "conv_clamp": block.module("conv0").state.get("conv_clamp"),
-        "stddev_group": statistics.state.get("group_size") or 4096,
-    }
+    layer = block.module("conv0").state
+    _require("activation", layer.get("activation", "lrelu"), "lrelu")
+    fields = {"conv_clamp": layer.get("conv_clamp"), "stddev_group": statistics.state.get("group_size") or 4096}
     if first := network.module("mapping.fc0"):
         _require("learning rate multiplier", first.state.get("bias_gain"), 0.01)
-    return _nvidia_discriminator(state, architecture == "resnet", fields)
+    return _nvidia_discriminator(state, block.state.get("architecture", "resnet"), fields)
 
 
-def _nvidia_discriminator(state: Mapping[str, Tensor], residual: bool, fields: Mapping[str, Any]) -> Weights:
+def _nvidia_discriminator(state: Mapping[str, Tensor], architecture: str, fields: Mapping[str, Any]) -> Weights:
+    _require("architecture", architecture, "orig" if architecture == "orig" else "resnet")
     _check_filter(state, ".resample_filter", 1)
     resolution = _largest(r"b(\d+)\.", state)
     tensors = _rename(state, _nvidia_discriminator_rules(_block(resolution)))
-    fields = {**fields, **_discriminator_fields(tensors), "residual_discriminator": residual}
+    fields = {**fields, **_discriminator_fields(tensors), "residual_discriminator": architecture == "resnet"}
     if "cmap_dim" in fields:
         tensors["mapping.w_shift"] = torch.zeros(fields["cmap_dim"])
     return Weights(tensors, fields)
@@ -405,7 +388,5 @@ def tensorflow_discriminator(network: Record) -> Weights:
     """D of the same files; UnsupportedError for class-conditional ones."""
     state, settings = _tensorflow(network)
     _require("number of classes", settings.get("label_size") or 0, 0)
-    architecture = settings.get("architecture") or "resnet"
-    _require("architecture", architecture, "orig" if architecture == "orig" else "resnet")
     fields = {"conv_clamp": settings.get("conv_clamp"), "stddev_group": settings.get("mbstd_group_size") or 4}
-    return _nvidia_discriminator(state, architecture == "resnet", fields)
+    return _nvidia_discriminator(state, settings.get("architecture") or "resnet", fields)

@@ -24,9 +24,9 @@ from ..networks.stylegan2 import Discriminator, GanConfig, GanModel, Generator
 from .errors import WrongKindError, existing_file, name_in_errors
 from .hashes import weights_hash
 from .key_maps import Weights, photosketch_size
-from .native import check_kind, finite_copies, is_native, user_metadata
+from .native import finite_copies, user_metadata
 from .summary import FileSummary, summarise
-from .third_party import Networks, content_kind, read_content, read_networks, state_dict_of
+from .third_party import Networks, read_content, read_networks, state_dict_of
 
 logger = logging.getLogger(__name__)
 
@@ -40,8 +40,13 @@ def load_model(path: str | Path) -> GanModel:
     """
     path = existing_file(path)
     with name_in_errors(path):
-        content, metadata = read_content(path)
-        model = _native_model(content, metadata) if is_native(metadata) else _assemble(read_networks(content, path))
+        kind, content, metadata = read_content(path)
+        if metadata is None:
+            model = _assemble(read_networks(kind, content, path))
+        elif kind == "model":
+            model = _native_model(content, metadata)
+        else:
+            raise WrongKindError(kind, "model")
     model.name = model.name or _name(path)
     if note := model.metadata.get("discriminator"):
         logger.info("%s: discriminator %s", path.name, note)
@@ -55,10 +60,9 @@ def load_customised(path: str | Path, base: GanModel) -> GanModel:
     """
     path = existing_file(path)
     with name_in_errors(path):
-        content, metadata = read_content(path)
-        if not is_native(metadata):
-            raise WrongKindError(content_kind(content), "customised")
-        check_kind(metadata, "customised")
+        kind, content, metadata = read_content(path)
+        if metadata is None or kind != "customised":
+            raise WrongKindError(kind, "customised")
         _check_base(metadata, base)
         weights = base.generator.state_dict()
         changes = _without_prefix(content, "generator.")
@@ -102,9 +106,9 @@ def load_photosketch(path: str | Path) -> PhotoSketch:
     """A photo-to-sketch network, ours or the authors' state dict; width and depth are read from the file."""
     path = existing_file(path)
     with name_in_errors(path):
-        content, metadata = read_content(path)
-        if is_native(metadata):
-            check_kind(metadata, "photosketch")
+        kind, content, _ = read_content(path)
+        if kind != "photosketch":
+            raise WrongKindError(kind, "photosketch")
         tensors = dict(state_dict_of("photosketch", content, path))
         width, blocks = photosketch_size({name: tensor.shape for name, tensor in tensors.items()})
         if not 1 <= width <= 1024 or blocks > 64:
@@ -115,7 +119,6 @@ def load_photosketch(path: str | Path) -> PhotoSketch:
 
 
 def _native_model(tensors: dict[str, Tensor], metadata: dict[str, str]) -> GanModel:
-    check_kind(metadata, "model")
     generator = _without_prefix(tensors, "generator.")
     discriminator = _without_prefix(tensors, "discriminator.")
     if len(generator) + len(discriminator) + ("w_mean" in tensors) != len(tensors):

@@ -15,7 +15,6 @@ from torch import Tensor
 from ..files import atomic_write
 from ..networks.photosketch import PhotoSketch
 from ..networks.stylegan2 import GanModel
-from .errors import WrongKindError
 from .hashes import tensors_hash
 
 FORMAT = "gansketching"
@@ -103,8 +102,7 @@ def _write(
     strings |= {"format": FORMAT, "format_version": FORMAT_VERSION, "kind": kind, **own}
     data = safetensors_bytes(tensors, metadata=strings)
     start = 8 + int.from_bytes(data[:8], "little")
-    header = json.loads(data[8:start])
-    header["__metadata__"] = dict(sorted(strings.items()))
+    header = json.loads(data[8:start]) | {"__metadata__": dict(sorted(strings.items()))}
     text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
     text += b" " * (-len(text) % 8)
 
@@ -129,26 +127,16 @@ def read_header(path: Path) -> tuple[dict[str, tuple[int, ...]], dict[str, str]]
         return shapes, file.metadata() or {}
 
 
-def is_native(metadata: Mapping[str, str]) -> bool:
-    """Was the file with this metadata written by this package?"""
-    return metadata.get("format") == FORMAT
-
-
-def native_kind(metadata: Mapping[str, str]) -> Kind:
-    """What a file of this package holds. Raises ValueError for a format version or a kind that is not known."""
+def native_kind(metadata: Mapping[str, str]) -> Kind | None:
+    """What a file of this package holds; None for other files. ValueError for an unknown format version or kind."""
+    if metadata.get("format") != FORMAT:
+        return None
     version, kind = metadata.get("format_version", ""), metadata.get("kind", "")
     if version != FORMAT_VERSION:
         raise ValueError(f'the file has format version "{version}"; this software reads "{FORMAT_VERSION}", update it')
     if kind not in get_args(Kind):
         raise ValueError(f'the file holds "{kind}", which this software does not know; update it')
     return cast(Kind, kind)
-
-
-def check_kind(metadata: Mapping[str, str], wanted: Kind) -> None:
-    """Raise ValueError, which says what the file is, unless a file of this package holds what is wanted."""
-    kind = native_kind(metadata)
-    if kind != wanted:
-        raise WrongKindError(kind, wanted)
 
 
 def user_metadata(metadata: Mapping[str, str]) -> dict[str, str]:

@@ -40,8 +40,8 @@ _NOT_MODELS = {
 def container(path: Path) -> Literal["safetensors", "torch", "nvidia"]:
     """The container format of a file, by its first bytes; its name does not matter."""
     with path.open("rb") as file:
-        head = file.read(64)
         is_tar = _is_tar(file)
+        head = file.read(64)
     if not head.strip(b"\0"):
         raise ValueError("the file is empty; download it again")
     for signature, kind in _NOT_MODELS.items():
@@ -57,7 +57,6 @@ def container(path: Path) -> Literal["safetensors", "torch", "nvidia"]:
 
 
 def _is_tar(file: BinaryIO) -> bool:
-    file.seek(0)
     try:
         tarfile.open(fileobj=file, mode="r:").close()
     except tarfile.TarError:
@@ -75,9 +74,6 @@ class UnsafeFileError(ValueError):
             f"the file asks for {name}, which no model needs and which could run code; it was refused. Do not open it "
             "with other software unless you trust its source"
         )
-
-
-# ---------------------------------------------------------------------------------------------------- PyTorch's files
 
 
 def load_torch(path: Path) -> Any:
@@ -113,9 +109,6 @@ def _torch_load(file: BinaryIO) -> Any:
         if match := re.search(r"GLOBAL\s+'?([\w.]+)", str(error)):
             raise UnsafeFileError(match[1] if "." in match[1] else f"builtins.{match[1]}") from None
         raise pickle.UnpicklingError(str(error)) from None
-
-
-# ----------------------------------------------------------------------------------------------------- inert records
 
 
 class _Inert:
@@ -188,10 +181,9 @@ class Record:
     def tensors(self, prefix: str = "") -> dict[str, Tensor]:
         """Parameters and buffers of a PyTorch network by their full names."""
         tensors = {}
-        for kind in ("_parameters", "_buffers"):
-            for name, value in self.state.get(kind, {}).items():
-                if isinstance(value, _Tensor):
-                    tensors[f"{prefix}{name}"] = value.value
+        for name, value in {**self.state.get("_parameters", {}), **self.state.get("_buffers", {})}.items():
+            if isinstance(value, _Tensor):
+                tensors[f"{prefix}{name}"] = value.value
         for name, module in self.state.get("_modules", {}).items():
             if isinstance(module, Record):
                 tensors |= module.tensors(f"{prefix}{name}.")
@@ -240,8 +232,6 @@ def _tensor(storage: _Tensor, offset: int, size: tuple[int, ...], stride: tuple[
         raise pickle.UnpicklingError(f"a tensor of shape {tuple(size)} over {available} stored numbers")
     return _Tensor(storage.value.as_strided(size, stride, offset))
 
-
-# ------------------------------------------------------------------------------------------------- NVIDIA's pickles
 
 _NAMES = {
     "builtins.set": _Function(lambda items=(): set(items)),

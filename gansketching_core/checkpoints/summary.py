@@ -8,7 +8,7 @@ from typing import Literal
 
 from .errors import WrongKindError, existing_file, name_in_errors
 from .key_maps import state_dict_kind
-from .native import Kind, is_native, native_kind, read_header
+from .native import Kind, native_kind, read_header
 from .safe_pickle import container, load_torch
 from .third_party import content_kind
 
@@ -48,9 +48,9 @@ def _summary(path: Path) -> FileSummary:
     match container(path):
         case "safetensors":
             shapes, metadata = read_header(path)
-            if is_native(metadata):
+            if kind := native_kind(metadata):
                 return FileSummary(
-                    native_kind(metadata),
+                    kind,
                     hash=metadata.get("weights_hash", ""),
                     base_name=metadata.get("base_name", "unknown"),
                     base_hash=metadata.get("base_hash", ""),

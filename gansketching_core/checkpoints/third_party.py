@@ -11,18 +11,10 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from . import key_maps
 from .errors import UnsupportedError, WrongKindError, name_in_errors
-from .key_maps import (
-    Weights,
-    nvidia_discriminator,
-    nvidia_generator,
-    rosinality_discriminator,
-    rosinality_generator,
-    state_dict_kind,
-    tensorflow_discriminator,
-    tensorflow_generator,
-)
-from .native import read_safetensors
+from .key_maps import Weights
+from .native import native_kind, read_safetensors
 from .safe_pickle import Record, TensorFlowNetwork, container, load_nvidia, load_torch
 
 
@@ -35,15 +27,18 @@ class Networks:
     metadata: dict[str, str]
 
 
-def read_content(path: Path) -> tuple[Any, dict[str, str]]:
-    """What a file of any format holds, and its metadata, which only .safetensors files have."""
+def read_content(path: Path) -> tuple[str, Any, dict[str, str] | None]:
+    """What a file of any format holds: its kind, the content itself, and the metadata of a file of this package."""
     match container(path):
         case "safetensors":
-            return read_safetensors(path)
+            content, metadata = read_safetensors(path)
+            if kind := native_kind(metadata):
+                return kind, content, metadata
         case "torch":
-            return load_torch(path), {}
+            content = load_torch(path)
         case "nvidia":
-            return load_nvidia(path), {}
+            content = load_nvidia(path)
+    return content_kind(content), content, None
 
 
 def content_kind(content: Any) -> str:
@@ -54,7 +49,7 @@ def content_kind(content: Any) -> str:
         return f"a {type(content).__name__} on its own"
     if isinstance(content.get("g_ema", content.get("g", content.get("G_ema"))), dict | Record):
         return "model"
-    return state_dict_kind(str(name) for name in content)
+    return key_maps.state_dict_kind(str(name) for name in content)
 
 
 def state_dict_of(kind: str, content: Any, path: Path) -> Mapping[str, Tensor]:
@@ -76,16 +71,15 @@ def _check_size(tensors: Mapping[str, Tensor | np.ndarray], path: Path) -> None:
         raise ValueError(f"it claims {amount} bytes of weights in a file of {limit} bytes; it was refused")
 
 
-def read_networks(content: Any, path: Path) -> Networks:
+def read_networks(kind: str, content: Any, path: Path) -> Networks:
     """The generator and the discriminator, if there is one, in the content of a file of another project."""
     if container(path) == "nvidia":
         return _from_nvidia(content, path)
-    kind = content_kind(content)
     if kind == "model":
         return _from_training(content, path)
     if kind != "generator":
         raise WrongKindError(kind, "model")
-    generator = rosinality_generator(state_dict_of("generator", content, path))
+    generator = key_maps.rosinality_generator(state_dict_of("generator", content, path))
     metadata = {"source": "state dict of GANSketching or rosinality"}
     beside = next((candidate for candidate in _discriminator_paths(path) if candidate.is_file()), None)
     if beside is None:
@@ -105,12 +99,12 @@ def _discriminator_paths(path: Path) -> list[Path]:
 
 def _read_discriminator(path: Path) -> Weights:
     with name_in_errors(path):
-        return rosinality_discriminator(state_dict_of("discriminator", load_torch(path), path))
+        return key_maps.rosinality_discriminator(state_dict_of("discriminator", load_torch(path), path))
 
 
 def _from_training(content: Mapping[str, Any], path: Path) -> Networks:
     """rosinality's .pt, converted or of a training."""
-    generator = rosinality_generator(state_dict_of("generator", content.get("g_ema", content.get("g")), path))
+    generator = key_maps.rosinality_generator(state_dict_of("generator", content.get("g_ema", content.get("g")), path))
     arguments, discriminator = content.get("args"), content.get("d")
     if isinstance(arguments, argparse.Namespace) and hasattr(arguments, "lr_mlp"):
         generator.fields["mapping_lr_mul"] = arguments.lr_mlp
@@ -120,7 +114,7 @@ def _from_training(content: Mapping[str, Any], path: Path) -> Networks:
     if not discriminator:
         return Networks(generator, None, metadata)
     state = state_dict_of("discriminator", discriminator, path)
-    return _join(generator, lambda: rosinality_discriminator(state), metadata)
+    return _join(generator, lambda: key_maps.rosinality_discriminator(state), metadata)
 
 
 def _from_nvidia(content: Any, path: Path) -> Networks:
@@ -128,20 +122,20 @@ def _from_nvidia(content: Any, path: Path) -> Networks:
     if isinstance(content, tuple) and len(content) == 3 and all(isinstance(n, TensorFlowNetwork) for n in content):
         for network in content:
             _check_size(network.arrays(), path)
-        generator = tensorflow_generator(content[2])  # the average of the generators in training
+        generator = key_maps.tensorflow_generator(content[2])  # the average of the generators in training
         metadata = {"source": "NVIDIA's StyleGAN2 for TensorFlow"}
-        return _join(generator, lambda: tensorflow_discriminator(content[1]), metadata)
+        return _join(generator, lambda: key_maps.tensorflow_discriminator(content[1]), metadata)
     networks = {"G_ema": content} if isinstance(content, Record) else content
     if not isinstance(networks, dict) or not isinstance(networks.get("G_ema"), Record):
         raise WrongKindError("a pickle of something other than NVIDIA's networks", "model")
     _check_size(networks["G_ema"].tensors(), path)
-    generator = nvidia_generator(networks["G_ema"])
+    generator = key_maps.nvidia_generator(networks["G_ema"])
     metadata = {"source": "NVIDIA's StyleGAN2 for PyTorch"}
     discriminator = networks.get("D")
     if not isinstance(discriminator, Record):
         return Networks(generator, None, metadata)
     _check_size(discriminator.tensors(), path)
-    return _join(generator, lambda: nvidia_discriminator(discriminator), metadata)
+    return _join(generator, lambda: key_maps.nvidia_discriminator(discriminator), metadata)
 
 
 def _join(generator: Weights, read_discriminator: Callable[[], Weights], metadata: dict[str, str]) -> Networks:
