@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-from ..latents.sampling import render, sample_z
+from ..latents.sampling import OnBatch, render_batches, sample_z
 from ..latents.spaces import to_w
 from ..networks.feature_networks import extract
 from ..networks.stylegan2 import GanModel
@@ -22,8 +21,8 @@ class Evaluation:
 
     extractor: str  # name of the network
     is_fid: bool  # whether `frechet` may be called FID
-    samples: int  # number of samples
-    photos: int  # number of photos
+    samples: int
+    photos: int
     frechet: float
     kid: float  # times 1000
     kid_deviation: float  # times 1000, over subsets
@@ -54,37 +53,20 @@ def evaluate_model(
     label: int | None = None,
     path_length_pairs: int = 0,
     batch: int = 16,
-    on_batch: Callable[[int, int], None] | None = None,
+    on_batch: OnBatch | None = None,
 ) -> Evaluation:
-    """Compare samples of a model with photos.
+    """Compare `count` samples of a model with photos [N,3,R,R] in -1..1 at its size, on features of the extractor.
 
-    Args:
-        model: the generator.
-        photos: [N,3,R,R] in -1..1 at the model's size.
-        extractor: images [B,3,R,R] in -1..1 -> features [B,D], as `feature_networks.Extractor`.
-        count: number of samples.
-        seed: of the samples.
-        label: the class, for class-conditional models; None: all classes in turn.
-        path_length_pairs: steps of the path length; 0 leaves it out.
-        batch: images at a time.
-        on_batch: called with (done, total) images, of samples, photos and pairs together; may raise to stop.
+    The class `label` is for class-conditional models (None: all in turn). path_length_pairs 0 leaves the path length
+    out. on_batch counts the images of samples, photos and pairs together.
     """
     if count < 4 or len(photos) < 4:
         raise ValueError(f"{count} samples and {len(photos)} photos can't be compared; use at least 4 of each")
     total = count + len(photos) + path_length_pairs
-
-    def report(done: int) -> None:
-        if on_batch:
-            on_batch(done, total)
-
-    latents = sample_z(model, count, seed, label)
-
-    def samples() -> Iterator[Tensor]:
-        for first in range(0, count, batch):
-            yield render(model, latents[first : first + batch], batch=batch)
-
-    fake = extract(extractor, samples(), on_batch=report)
-    real = extract(extractor, photos, batch=batch, on_batch=lambda done: report(count + done))
+    report = on_batch or (lambda *_: None)
+    samples = render_batches(model, sample_z(model, count, seed, label), batch=batch)
+    fake = extract(extractor, samples, on_batch=lambda done: report(done, total))
+    real = extract(extractor, photos, batch=batch, on_batch=lambda done: report(count + done, total))
     kid, kid_deviation = kernel_distance(real, fake, subset_size=min(1000, min(count, len(photos)) // 2 + 1))
     precision, recall = precision_recall(real, fake)
     length = None
@@ -95,7 +77,7 @@ def evaluate_model(
             rearrange(w, "(pairs two) c -> pairs two c", two=2),
             lambda a, b: (extractor(a) - extractor(b)).double().square().sum(dim=1),
             batch=batch,
-            on_batch=lambda done, _: report(count + len(photos) + done),
+            on_batch=lambda done: report(count + len(photos) + done, total),
         )
     return Evaluation(
         extractor=getattr(extractor, "name", type(extractor).__name__),

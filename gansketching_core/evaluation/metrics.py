@@ -93,7 +93,7 @@ def path_length(
     *,
     epsilon: float = 1e-4,
     batch: int = 16,
-    on_batch: Callable[[int, int], None] | None = None,
+    on_batch: Callable[[int], None] | None = None,
 ) -> float:
     """Perceptual path length in w at the end points (Karras et al., 2019, section 4.1).
 
@@ -106,8 +106,7 @@ def path_length(
         w: pairs [N,2,w_dim].
         distance: two batches of images -> squared distances [B].
         epsilon: length of the step, as a share of the line between the pair.
-        batch: pairs at a time.
-        on_batch: called with (pairs done, pairs in all); may raise to stop.
+        on_batch: called with the number of pairs done; may raise to stop.
     """
     if w.ndim != 3 or w.shape[1] != 2 or not len(w):
         raise ValueError(f"w has shape {tuple(w.shape)}, expected pairs [N,2,w_dim]")
@@ -119,7 +118,7 @@ def path_length(
             lengths.append(distance(*images.chunk(2)).double().cpu() / epsilon**2)
             done += len(pairs)
             if on_batch:
-                on_batch(done, len(w))
+                on_batch(done)
     values = torch.cat(lengths).numpy()
     low, high = np.percentile(values, 1, method="lower"), np.percentile(values, 99, method="higher")
     return float(values[(values >= low) & (values <= high)].mean())

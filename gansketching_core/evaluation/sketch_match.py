@@ -47,20 +47,11 @@ def sketch_match(
     batch: int = 8,
     on_batch: OnBatch | None = None,
 ) -> SketchMatch:
-    """Compare two models on samples of the same latents with the same sketches.
+    """Compare two models on samples of the same latents with the same sketches [N,1,R,R], as they were trained with.
 
-    The fine-tuning's report, the command `evaluate` and the node Sketch Match Score give these numbers.
-
-    Args:
-        before: the base model.
-        after: the customised model.
-        sketches: prepared sketches [N,1,R,R] in -1..1, as the customised model was trained with.
-        photosketch: photo [B,3,R,R] in -1..1 -> drawing [B,1,R,R] in -1..1.
-        count: number of samples of each model; None: `default_count`.
-        seed: of the latents.
-        label: the class, for class-conditional models; None: all classes in turn.
-        batch: number of images made at a time; the result does not depend on it.
-        on_batch: called with (images done, images of both models in all); may raise to stop.
+    The fine-tuning's report, the command `evaluate` and the node Sketch Match Score give these numbers. `count` is the
+    number of samples of each model (None: `default_count`); `label` the class, for class-conditional models (None: all
+    in turn). on_batch counts the images of both models.
     """
     size = before.config.resolution
     if after.config.resolution != size:
@@ -69,14 +60,12 @@ def sketch_match(
             "give a model and one that was customised from it"
         )
     count = default_count(size) if count is None else count
+    options = {"count": count, "seed": seed, "label": label, "batch": batch}
+    report = on_batch or (lambda *_: None)
 
-    def distances(model: GanModel, done_before: int) -> Tensor:  # [count]
-        def report(done: int, _total: int) -> None:
-            if on_batch:
-                on_batch(done_before + done, 2 * count)
-
+    def distances(model: GanModel, earlier: int) -> Tensor:  # [count]
         drawings = sample_drawings(
-            model, photosketch, count=count, seed=seed, label=label, batch=batch, on_batch=report
+            model, photosketch, **options, on_batch=lambda done, _: report(earlier + done, 2 * count)
         )
         return chamfer(drawings, sketches).amin(dim=1)
 
