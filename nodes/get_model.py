@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..gansketching_core.checkpoints.load import load_model
 from ..gansketching_core.downloads.catalogue import OFFERS
-from ..gansketching_core.downloads.fetch import Rules, size_of
+from ..gansketching_core.downloads.fetch import size_of
 from ..gansketching_core.downloads.install import install
 from . import host, model_files
 
@@ -77,7 +77,7 @@ def answer(data: object) -> tuple[int, dict]:
     if not isinstance(offer, str) or offer not in OFFERS:
         return 400, {"error": "choose one of the offers"}
     if request.get("size") is True:
-        return 200, {"size": size_of(OFFERS[offer].address, Rules(timeout=5))}
+        return 200, {"size": size_of(OFFERS[offer].address, 5)}
     with _lock:
         if request.get("cancel") is True:
             if offer in _running:

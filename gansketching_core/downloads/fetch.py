@@ -1,4 +1,4 @@
-"""Downloading one file: resumable, checked, from allowed addresses only."""
+"""Downloading one file: resumable, checked, from safe addresses only."""
 
 from __future__ import annotations
 
@@ -12,89 +12,69 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
+SCHEMES = ("https",)  # of safe addresses, also after a redirect
 CHUNK = 256 * 1024  # bytes
 LARGEST = 8 * 2**30  # most bytes of a download
 SPARE = 2**30  # bytes to leave free on the disk
+TIMEOUT = 30.0  # seconds without an answer
+TRIES = 6
+PAUSE = 2.0  # seconds before the second try; doubles with each further one
 RETRIABLE = (408, 425, 429, 500, 502, 503, 504)  # HTTP status codes after which another try may succeed
-Report = Callable[[int, int], None]
-
-
-@dataclass(frozen=True)
-class Rules:
-    """When to give up on a download."""
-
-    timeout: float = 30.0  # seconds without an answer
-    tries: int = 6
-    pause: float = 2.0  # seconds before the second try; doubles with each further one
-    secure: bool = True  # only https addresses, also after a redirect
+Report = Callable[[int, int], None]  # is given the number of bytes so far and in all (0 if the server doesn't say)
+Poll = Callable[[], None]  # called often; what it raises ends the download
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):
-    def __init__(self, secure: bool):
-        self.secure = secure
-
     def redirect_request(self, req, fp, code, msg, headers, newurl):
-        _check_address(newurl, self.secure)
+        _check_address(newurl)
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
-def _check_address(address: str, secure: bool) -> None:
-    allowed = ("https",) if secure else ("https", "http")
-    if urllib.parse.urlsplit(address).scheme not in allowed:
+_opener = urllib.request.build_opener(_Redirects)
+
+
+def _check_address(address: str) -> None:
+    if urllib.parse.urlsplit(address).scheme not in SCHEMES:
         raise ValueError(f"{address} is not a safe address (https); nothing was downloaded from it")
 
 
-def size_of(address: str, rules: Rules = Rules()) -> int:
+def size_of(address: str, timeout: float = TIMEOUT) -> int:
     """The size in bytes that the server announces for an address; 0 if it announces none."""
-    _check_address(address, rules.secure)
-    opener = urllib.request.build_opener(_Redirects(rules.secure))
+    _check_address(address)
     try:
-        with opener.open(urllib.request.Request(address, method="HEAD"), timeout=rules.timeout) as response:
+        with _opener.open(urllib.request.Request(address, method="HEAD"), timeout=timeout) as response:
             return int(response.headers.get("Content-Length") or 0)
     except (OSError, ValueError, http.client.HTTPException):
         return 0
 
 
-def fetch(
-    address: str,
-    target: Path,
-    *,
-    rules: Rules = Rules(),
-    on_bytes: Report | None = None,
-    poll: Callable[[], None] = lambda: None,
-) -> str:
+def fetch(address: str, target: Path, *, on_bytes: Report | None = None, poll: Poll = lambda: None) -> str:
     """Download `address` to `target` and return its SHA-256 (hex).
 
     What has arrived is kept in `target`.part. After an interruption, by `poll` raising or otherwise, the next call
     resumes it, unless the file on the server has changed. If `target` is complete from an earlier call, the server is
     only asked whether it has changed. ValueError for what can't be downloaded, ConnectionError if each try fails.
-
-    Args:
-        on_bytes: called with the number of bytes so far and in all (0 if the server doesn't say).
-        poll: called often; what it raises ends the download.
     """
-    _check_address(address, rules.secure)
+    _check_address(address)
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(target.name + ".part")
     if target.exists():
         target.replace(part)
-    opener = urllib.request.build_opener(_Redirects(rules.secure))
-    for attempt in range(rules.tries):
+    for attempt in range(TRIES):
         poll()
         before = _size(part)
-        error = _try(opener, address, part, rules, on_bytes, poll)
+        error = _try(address, part, on_bytes, poll)
         if error is None:
             break
-        if attempt == rules.tries - 1:
+        if attempt == TRIES - 1:
             raise ConnectionError(
-                f"the download of {address} broke off {rules.tries} times ({error or type(error).__name__}); "
+                f"the download of {address} broke off {TRIES} times ({error or type(error).__name__}); "
                 f"{_size(part) / 1e6:.1f} MB are kept: try again later to resume it"
             ) from error
         if _size(part) <= before:
-            _wait(rules.pause * 2**attempt, poll)
+            _wait(PAUSE * 2**attempt, poll)
     digest = hashlib.sha256()
     with part.open("rb") as file:
         while block := file.read(1 << 20):
@@ -113,11 +93,11 @@ def discard(target: Path) -> None:
         target.parent.rmdir()
 
 
-def _try(opener, address: str, part: Path, rules: Rules, on_bytes: Report | None, poll) -> Exception | None:
+def _try(address: str, part: Path, on_bytes: Report | None, poll: Poll) -> Exception | None:
     """One try to complete `part`: None, or the error if another try may help. ValueError if none will."""
     before = _size(part)
     try:
-        _receive(opener, address, part, rules, on_bytes, poll)
+        _receive(address, part, on_bytes, poll)
     except urllib.error.HTTPError as error:
         if error.code == 416:  # "range not satisfiable": `part` is either complete or of another file
             if before and error.headers.get("Content-Range") == f"bytes */{before}":
@@ -136,7 +116,7 @@ def _size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
 
 
-def _wait(seconds: float, poll: Callable[[], None]) -> None:
+def _wait(seconds: float, poll: Poll) -> None:
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         poll()
@@ -163,17 +143,16 @@ def _version(headers) -> str:
     return tag if tag and not tag.startswith("W/") else headers.get("Last-Modified") or ""
 
 
-def _receive(opener, address: str, part: Path, rules: Rules, on_bytes: Report | None, poll) -> None:
+def _receive(address: str, part: Path, on_bytes: Report | None, poll: Poll) -> None:
     """Append the rest of the file to `part`, or write all of it if it has changed on the server."""
-    start = _size(part)
-    note = _read_note(part)
+    start, note = _size(part), _read_note(part)
     request = urllib.request.Request(address, headers={"User-Agent": "gansketching"})
     if start and note.get("address") == address and note.get("version"):
         request.add_header("Range", f"bytes={start}-")
         request.add_header("If-Range", note["version"])
     else:
         start = 0
-    with opener.open(request, timeout=rules.timeout) as response:
+    with _opener.open(request, timeout=TIMEOUT) as response:
         if response.headers.get_content_type() == "text/html":
             raise ValueError(f"{address} answers with a web page, not a model; it may have moved, or have a limit")
         if response.status != 206:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 import shutil
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from ..checkpoints.load import load_model, load_photosketch
 from ..checkpoints.native import save_model, save_photosketch
 from ..checkpoints.summary import kind_of, summarise
 from .catalogue import Offer
-from .fetch import Report, Rules, check_size, discard, fetch
+from .fetch import Poll, Report, check_size, discard, fetch
 
 logger = logging.getLogger(__name__)
 
@@ -22,26 +22,13 @@ DOWNLOADS = ".gansketching"  # in the models folder: unfinished downloads, apart
 
 
 def install(
-    offer: Offer,
-    models: Path,
-    *,
-    keep: bool = False,
-    rules: Rules = Rules(),  # noqa: B008 (frozen)
-    on_bytes: Report | None = None,
-    poll: Callable[[], None] = lambda: None,
+    offer: Offer, models: Path, *, keep: bool = False, on_bytes: Report | None = None, poll: Poll = lambda: None
 ) -> list[Path]:
-    """Download an offer and write its models as .safetensors below `models`.
+    """Download an offer and write its models as .safetensors below `models`, the models folder; returns the files.
 
-    The files name their source, licence and the SHA-256 of the download. If `poll` interrupts the download by raising,
-    the next call resumes it. ValueError for a file of the same name that came from elsewhere: it is never replaced.
-
-    Args:
-        models: the models folder, with subfolders "stylegan" and "photosketch".
-        keep: keep the file as downloaded, too.
-        on_bytes, poll: as in fetch.
-
-    Returns:
-        The files written.
+    They name their source, licence and the SHA-256 of the download. If `poll` interrupts the download by raising, the
+    next call resumes it. ValueError for a file of the same name that came from elsewhere: it is never replaced.
+    keep: keep the file as downloaded, too.
     """
     folder = models / (offer.folder or "stylegan")
     kept = folder / offer.file
@@ -51,12 +38,12 @@ def install(
     if offer.folder:
         _check_replaceable(target, offer)
     download = models / DOWNLOADS / offer.file
-    digest = fetch(offer.address, download, rules=rules, on_bytes=on_bytes, poll=poll)
+    digest = fetch(offer.address, download, on_bytes=on_bytes, poll=poll)
     metadata = {"source": offer.address, "source_sha256": digest, "licence": offer.licence}
+    written = [target]
     try:
         if offer.folder:
             _convert(download, offer.folder, target, metadata)
-            written = [target]
         else:
             written = _install_zip(download, offer, models, metadata, poll)
     except ValueError:  # it is not the file it should be: the next call downloads it anew
@@ -82,7 +69,7 @@ def _convert(source: Path, folder: str, target: Path, metadata: dict[str, str]) 
         save_model(load_model(source), target, metadata=metadata)
 
 
-def _install_zip(download: Path, offer: Offer, models: Path, metadata: dict[str, str], poll) -> list[Path]:
+def _install_zip(download: Path, offer: Offer, models: Path, metadata: dict[str, str], poll: Poll) -> list[Path]:
     """Write the models of a zip to folders named like the offer. All are unpacked first, because the loader looks for a
     discriminator beside its generator."""
     written = []

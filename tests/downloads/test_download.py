@@ -20,10 +20,9 @@ from gansketching_core.cli.main import main
 from gansketching_core.downloads import fetch as fetch_module
 from gansketching_core.downloads import install as install_module
 from gansketching_core.downloads.catalogue import OFFERS, Offer
-from gansketching_core.downloads.fetch import Rules, fetch
+from gansketching_core.downloads.fetch import fetch
 from gansketching_core.downloads.install import install
 
-RULES = Rules(timeout=0.5, tries=4, pause=0.01, secure=False)
 BODY = bytes(range(256)) * 4000  # 1 MB
 
 
@@ -36,7 +35,9 @@ class Site:
 
 
 @pytest.fixture
-def site():
+def site(monkeypatch):
+    for name, setting in {"TIMEOUT": 0.5, "TRIES": 4, "PAUSE": 0.01, "SCHEMES": ("http", "https")}.items():
+        monkeypatch.setattr(fetch_module, name, setting)
     site = Site()
 
     class Handler(BaseHTTPRequestHandler):
@@ -96,7 +97,7 @@ def site():
 
 
 def get(site, folder, **options):
-    return fetch(site.address, folder / "model.bin", **{"rules": RULES, **options})
+    return fetch(site.address, folder / "model.bin", **options)
 
 
 def test_a_file_arrives_whole_with_its_hash(site, tmp_path):
@@ -126,10 +127,11 @@ def test_a_later_call_goes_on(site, tmp_path):
     assert (tmp_path / "model.bin").read_bytes() == BODY and "Range" in site.requests[-1]
 
 
-def test_another_file_on_the_server_is_not_mixed_in(site, tmp_path):
+def test_another_file_on_the_server_is_not_mixed_in(site, tmp_path, monkeypatch):
     site.faults = ["break"]
+    monkeypatch.setattr(fetch_module, "TRIES", 1)
     with pytest.raises(ConnectionError, match=r"0\.3 MB are kept: try again later to resume it"):
-        get(site, tmp_path, rules=Rules(timeout=0.5, tries=1, secure=False))
+        get(site, tmp_path)
     site.body, site.version = BODY[::-1], '"two"'
     get(site, tmp_path)
     assert (tmp_path / "model.bin").read_bytes() == BODY[::-1]
@@ -184,14 +186,18 @@ def test_a_server_that_stays_busy_is_an_error(site, tmp_path, faults):
     assert (tmp_path / "model.bin").read_bytes() == BODY
 
 
-def test_web_pages_and_unsafe_addresses_are_refused(site, tmp_path):
+def test_unsafe_addresses_are_refused(site, tmp_path, monkeypatch):
     site.faults = ["redirect"]
     with pytest.raises(ValueError, match=r"ftp://example\.org/model is not a safe address"):
         get(site, tmp_path)
+    monkeypatch.undo()
+    with pytest.raises(ValueError, match=r"http://127.*not a safe address"):
+        get(site, tmp_path)
     with pytest.raises(ValueError, match="not a safe address"):
-        get(site, tmp_path, rules=Rules())
-    with pytest.raises(ValueError, match="not a safe address"):
-        fetch_module._Redirects(secure=True).redirect_request(None, None, 302, "", {}, "http://example.org/model")
+        fetch_module._Redirects().redirect_request(None, None, 302, "", {}, "http://example.org/model")
+
+
+def test_web_pages_are_refused(site, tmp_path):
     site.kind = "text/html; charset=utf-8"
     with pytest.raises(ValueError, match="a web page, not a model"):
         get(site, tmp_path)
@@ -213,7 +219,7 @@ def offer(site, name="model.bin", folder="stylegan"):
 def test_a_model_is_turned_into_safetensors_and_names_its_source(site, tmp_path):
     native.save_model(tiny_model(), tmp_path / "m.safetensors")
     site.body = (tmp_path / "m.safetensors").read_bytes()
-    (path,) = install(offer(site, "m.safetensors"), tmp_path / "models", rules=RULES)
+    (path,) = install(offer(site, "m.safetensors"), tmp_path / "models")
     assert path == tmp_path / "models/stylegan/tiny.safetensors"
     model = load.load_model(path)
     assert same_weights(model, tiny_model()) and model.metadata["licence"] == "MIT"
@@ -223,7 +229,7 @@ def test_a_model_is_turned_into_safetensors_and_names_its_source(site, tmp_path)
 
 def test_a_wrong_file_leaves_nothing_behind(site, tmp_path):
     with pytest.raises(ValueError, match=r"model\.bin"):
-        install(offer(site), tmp_path, rules=RULES)
+        install(offer(site), tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -233,15 +239,15 @@ def test_files_of_the_user_stay(site, tmp_path):
     site.body, models = (tmp_path / "m.safetensors").read_bytes(), tmp_path / "models"
     (models / "stylegan").mkdir(parents=True)
     (models / "stylegan/m.safetensors").write_text("mine")
-    install(offer(site, "m.safetensors"), models, rules=RULES)
+    install(offer(site, "m.safetensors"), models)
     assert (models / "stylegan/m.safetensors").read_text() == "mine"
-    install(offer(site, "m.safetensors"), models, rules=RULES)  # its own earlier result may be replaced
+    install(offer(site, "m.safetensors"), models)  # its own earlier result may be replaced
     asked = len(site.requests)
     with pytest.raises(ValueError, match=r"m\.safetensors exists already; rename it first, or leave out --keep"):
-        install(offer(site, "m.safetensors"), models, rules=RULES, keep=True)
+        install(offer(site, "m.safetensors"), models, keep=True)
     (models / "stylegan/tiny.safetensors").write_text("mine")
     with pytest.raises(ValueError, match=r"tiny\.safetensors exists already and did not come from"):
-        install(offer(site, "m.safetensors"), models, rules=RULES)
+        install(offer(site, "m.safetensors"), models)
     assert (models / "stylegan/tiny.safetensors").read_text() == "mine" and len(site.requests) == asked
 
 
@@ -258,9 +264,9 @@ def test_cancelled_while_unpacking_nothing_is_sent_again(site, tmp_path):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        install(offer(site, "models.zip", ""), models, rules=RULES, poll=poll)
+        install(offer(site, "models.zip", ""), models, poll=poll)
     assert not (models / "stylegan").exists()
-    written = install(offer(site, "models.zip", ""), models, rules=RULES)
+    written = install(offer(site, "models.zip", ""), models)
     assert [str(path.relative_to(models)) for path in written] == [
         "stylegan/tiny/cat.safetensors",
         "stylegan/tiny/horse.safetensors",
@@ -280,7 +286,7 @@ def test_a_zip_gives_its_models_and_stays_in_its_folder(site, tmp_path):
         archive.writestr("weights/horse.pt", buffer.getvalue())
         archive.writestr("weights/broken.pth", b"not a model")
     site.body = packed.getvalue()
-    (path,) = install(offer(site, "models.zip", ""), tmp_path / "models", rules=RULES)
+    (path,) = install(offer(site, "models.zip", ""), tmp_path / "models")
     assert path == tmp_path / "models/stylegan/tiny/horse.safetensors"
     assert load.load_model(path).config == model.config
     path.unlink()
@@ -290,11 +296,11 @@ def test_a_zip_gives_its_models_and_stays_in_its_folder(site, tmp_path):
         archive.writestr("pretrained/junk.pth", b"not a model")
     site.body = packed.getvalue()
     with pytest.raises(ValueError, match="holds no model that this pack reads"):
-        install(offer(site, "models.zip", ""), tmp_path / "models", rules=RULES)
+        install(offer(site, "models.zip", ""), tmp_path / "models")
     assert list(tmp_path.rglob("*.pth")) == list((tmp_path / "models/stylegan/tiny").iterdir()) == []
     site.body = b"PK broken"
     with pytest.raises(ValueError, match="not a readable zip"):
-        install(offer(site, "models.zip", ""), tmp_path / "models", rules=RULES)
+        install(offer(site, "models.zip", ""), tmp_path / "models")
 
 
 # ------------------------------------------------------------------------------------------------------------ command
@@ -314,8 +320,6 @@ def test_the_command_lists_asks_and_downloads(site, tmp_path, monkeypatch, capsy
     native.save_model(tiny_model(), tmp_path / "m.safetensors")
     site.body = (tmp_path / "m.safetensors").read_bytes()
     monkeypatch.setitem(download.OFFERS, "tiny", offer(site, "m.safetensors"))
-    original = install
-    monkeypatch.setattr(download, "install", lambda *a, **o: original(*a, **o, rules=RULES))
     monkeypatch.setattr(download, "size_of", lambda _: 5_000_000)
     models = ["--models", str(tmp_path / "models")]
     assert main(["download", "tiny", *models]) == 2
