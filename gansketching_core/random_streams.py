@@ -31,13 +31,7 @@ PURPOSES: dict[str, int | None] = {
 
 
 def stream(seed: int, purpose: str, *position: int) -> torch.Generator:
-    """A torch.Generator on the CPU for one purpose at one position of a run.
-
-    Args:
-        seed: the run's seed.
-        purpose: a name of PURPOSES.
-        position: where in the run, such as the step or the number of the sample.
-    """
+    """A torch.Generator on the CPU for one of PURPOSES at one position of a run, such as a step or a sample."""
     number = PURPOSES[purpose]
     suffix = () if number is None else (number,)
     digest = hashlib.sha256(repr((int(seed), *map(int, position), *suffix)).encode()).digest()

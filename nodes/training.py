@@ -177,6 +177,6 @@ def report(run: RunResult, config: FinetuneConfig) -> str:
         how,
         str(run.match),
         f"Options: {options}.",
-        f"Kept in output/{model_files.RESULTS}/{model_files.RUNS}/{run.key}.",
+        f"Kept in output/{model_files.RESULTS}/{model_files.RUNS}/{run.path.name}.",
     ]
     return "\n".join(lines)

@@ -36,6 +36,7 @@ COMFYUI = {
 
 # The core from bottom to top: a module imports from its own package and from the layers below it.
 LAYERS = (
+    {"options"},
     {"images", "files", "random_streams", "networks"},
     {"datasets"},
     {"checkpoints", "sketches"},

@@ -31,7 +31,8 @@ from ..sketches.distance import ChamferToSketches, SketchDistance
 from .diffaugment import augment, parse_policy
 from .finetune_config import FinetuneConfig
 from .loop import StepReport, check_options
-from .losses import fake_loss, generator_loss, lazy_ratio, r1_penalty, real_loss, weight_penalty
+from .losses import fake_loss, generator_loss, r1_penalty, real_loss, weight_penalty
+from .optimizers import lazy_adam, set_trainable, update
 from .style_mixing import random_styles
 
 Network = TypeVar("Network", Generator, Discriminator)
@@ -51,7 +52,6 @@ class SketchFinetuner:
             It is not changed.
         sketches: [N,1,R,R] in -1..1, white paper = +1, R = the model's resolution (see `prepare_sketches`).
         photosketch: photo [B,3,H,W] in -1..1 -> drawing [B,1,H,W] in -1..1. It is frozen, and not changed.
-        config: the options.
         images: photos at the model's resolution, for regularisation "images".
         device: where to train; by default the device of the model.
     """
@@ -69,19 +69,25 @@ class SketchFinetuner:
         device: torch.device | str | None = None,
     ):
         self.model = model
-        self.config = config or FinetuneConfig()
+        self.config = config = config or FinetuneConfig()
         self.images = images
         self.device = torch.device(device) if device is not None else model.w_mean.device
         self.poll: Callable[[], None] = lambda: None
         self.steps_done = 0
         self.phases_done = 0  # of the present step
+        self._weights = {"sketch": 1.0, "image": config.image_weight}
         self._check(sketches)
         self.regularisation = self._choose_regularisation()
-        bfloat16_is_faster = self.config.precision == "auto" and has_fast_bfloat16(self.device)
-        self._uses_bfloat16 = self.config.precision == "bfloat16" or bfloat16_is_faster
+        bfloat16_is_faster = config.precision == "auto" and has_fast_bfloat16(self.device)
+        self._uses_bfloat16 = config.precision == "bfloat16" or bfloat16_is_faster
         with torch.inference_mode(False), torch.enable_grad():
             self.sketches = sketches.detach().clone().float().to(self.device)
-            self._build_sketcher(photosketch)
+            self._labels: Tensor | None = None
+            if model.config.class_count:
+                self._labels = torch.full((config.batch,), config.class_index, device=self.device)
+            self.photosketch = copy.deepcopy(photosketch).to(self.device).eval().requires_grad_(False)
+            if isinstance(self.photosketch, PhotoSketch):
+                self.photosketch.batch_statistics = config.batch_statistics
             self._build_generator()
             self._build_discriminators()
             self._chamfer = ChamferToSketches(_shrink_lines(self.sketches))
@@ -110,11 +116,6 @@ class SketchFinetuner:
             return "none"
         return chosen
 
-    def _build_sketcher(self, photosketch: nn.Module) -> None:
-        self.photosketch = copy.deepcopy(photosketch).to(self.device).eval().requires_grad_(False)
-        if isinstance(self.photosketch, PhotoSketch):
-            self.photosketch.batch_statistics = self.config.batch_statistics
-
     def _build_generator(self) -> None:
         self.generator = _copy(self.model.generator, self.device)
         mapping = self.generator.mapping
@@ -127,20 +128,16 @@ class SketchFinetuner:
             parameter.requires_grad_(True)
         self.average = {name: parameter.detach().clone() for name, parameter in self.trainable.items()}
         self._initial = {name: parameter.detach().clone() for name, parameter in self.trainable.items()}
-        self.optimizer = torch.optim.Adam(self.trainable.values(), lr=self.config.learning_rate, betas=(0.0, 0.99))
+        self.optimizer = lazy_adam(self.trainable.values(), self.config.learning_rate)
 
     def _build_discriminators(self) -> None:
         config = self.config
         self._discriminators = {"sketch": self._new_discriminator(config.sketch_discriminator)}
         if self.regularisation in ("images", "generator"):
             self._discriminators["image"] = self._new_discriminator("pretrained")
-        ratio = lazy_ratio(config.r1_every if config.r1_gamma else 0)
+        r1_every = config.r1_every if config.r1_gamma else 0
         self._optimizers = {
-            name: torch.optim.Adam(
-                [parameter for parameter in discriminator.parameters() if parameter.requires_grad],
-                lr=config.discriminator_learning_rate * ratio,
-                betas=(0.0, 0.99**ratio),
-            )
+            name: lazy_adam(discriminator.parameters(), config.discriminator_learning_rate, r1_every)
             for name, discriminator in self._discriminators.items()
         }
 
@@ -150,7 +147,9 @@ class SketchFinetuner:
         else:
             with seeded_init(self.config.seed):
                 discriminator = Discriminator(self.model.config).to(self.device)
-        _set_trainable(discriminator, True)
+        discriminator.requires_grad_(True)
+        if discriminator.mapping is not None:
+            discriminator.mapping.w_shift.requires_grad_(False)
         return discriminator
 
     def _poll_inside(self, *networks: nn.Module) -> None:
@@ -166,8 +165,6 @@ class SketchFinetuner:
                 if isinstance(module, (StyledConv, EqualConv, nn.Conv2d, nn.ConvTranspose2d)):
                     module.register_forward_hook(hook)
 
-    # -------------------------------------------------------------------------------------------------------- a step
-
     def step(self) -> StepReport:
         """One training step: both discriminators, every `r1_every` steps their R1, then the mapping network.
 
@@ -180,14 +177,14 @@ class SketchFinetuner:
         timings: dict[str, float] = {}
         try:
             with torch.inference_mode(False), torch.enable_grad():
-                phases = self._phases()
-                for number in range(self.phases_done, len(phases)):
-                    name, update = phases[number]
+                for number, (name, phase) in enumerate(self._phases()):
+                    if number < self.phases_done:
+                        continue
                     phase_started = time.perf_counter()
                     self.poll()
                     rng = stream(self.config.seed, "phase", self.steps_done, number)
                     with torch.autocast(self.device.type, torch.bfloat16, enabled=self._uses_bfloat16):
-                        losses.update(update(rng))
+                        losses |= {key: loss.detach() for key, loss in phase(rng).items()}
                     timings[name] = time.perf_counter() - phase_started
                     self.phases_done += 1
         except BaseException:
@@ -204,8 +201,7 @@ class SketchFinetuner:
         self._batches.clear()
         for optimizer in (self.optimizer, *self._optimizers.values()):
             optimizer.zero_grad(set_to_none=True)
-        for discriminator in self._discriminators.values():
-            _set_trainable(discriminator, True)
+            set_trainable(optimizer, True)
 
     def _phases(self) -> list[tuple[str, Callable[[torch.Generator], dict[str, Tensor]]]]:
         """The parts of a step in order. Each ends with one optimiser update; their number in the list seeds them."""
@@ -247,19 +243,19 @@ class SketchFinetuner:
         real = self._real(name, rng)
         # One backward pass after each half: the gradients add up and only one graph is in memory at a time.
         on_fake = fake_loss(self._logits(name, fake.detach(), rng), self.config.loss)
-        (on_fake * self._weight(name)).backward()
+        (on_fake * self._weights[name]).backward()
         self.poll()
         on_real = real_loss(self._logits(name, real, rng), self.config.loss)
-        (on_real * self._weight(name)).backward()
-        self._descend(self._optimizers[name], on_fake + on_real, f"D {name}")
-        return {f"D {name} fake": on_fake.detach(), f"D {name} real": on_real.detach()}
+        (on_real * self._weights[name]).backward()
+        update(self._optimizers[name], on_fake + on_real, f"D {name}", self.steps_done)
+        return {f"D {name} fake": on_fake, f"D {name} real": on_real}
 
     def _update_r1(self, name: str, rng: torch.Generator) -> dict[str, Tensor]:
         real = self._real(name, rng).detach().requires_grad_(True)
         penalty = r1_penalty(self._logits(name, real, rng), real)
-        (penalty * (self.config.r1_gamma / 2 * self.config.r1_every * self._weight(name))).backward()
-        self._descend(self._optimizers[name], penalty, f"R1 {name}")
-        return {f"R1 {name}": penalty.detach()}
+        (penalty * (self.config.r1_gamma / 2 * self.config.r1_every * self._weights[name])).backward()
+        update(self._optimizers[name], penalty, f"R1 {name}", self.steps_done)
+        return {f"R1 {name}": penalty}
 
     def _update_generator(self, rng: torch.Generator) -> dict[str, Tensor]:
         purpose = "shared images" if self.config.share_fakes else "generator's images"
@@ -270,10 +266,10 @@ class SketchFinetuner:
         leaves = {name: outputs[name].detach().requires_grad_(True) for name in self._discriminators}
         losses = {}
         for name, leaf in leaves.items():
-            _set_trainable(self._discriminators[name], False)
+            set_trainable(self._optimizers[name], False)
             loss = generator_loss(self._logits(name, leaf, rng), self.config.loss)
-            (loss * self._weight(name)).backward()
-            _set_trainable(self._discriminators[name], True)
+            (loss * self._weights[name]).backward()
+            set_trainable(self._optimizers[name], True)
             losses[f"G {name}"] = loss.detach()
             self.poll()
         if self.config.distance_weight:
@@ -285,11 +281,9 @@ class SketchFinetuner:
             penalty = weight_penalty(list(self.trainable.values()), list(self._initial.values()))
             (penalty * self.config.weight_penalty).backward()
             losses["weights"] = penalty.detach()
-        self._descend(self.optimizer, torch.stack(list(losses.values())), "G")
+        update(self.optimizer, torch.stack(list(losses.values())), "G", self.steps_done)
         self._update_average()
         return losses
-
-    # ------------------------------------------------------------------------------------------------- parts of a step
 
     def _sketch_distance(self, drawings: Tensor) -> Tensor:
         """Mean distance, in image sides, of drawings [B,1,R,R] to the sketch that each is nearest to."""
@@ -302,16 +296,10 @@ class SketchFinetuner:
         """The differentiable distance to one sketch; the latest are kept, up to DISTANCES_BYTES in all."""
         if index not in self._distances:
             distance = SketchDistance(self.sketches[index], side=DISTANCE_SIDE)
-            while self._distances and self._kept_bytes() + distance.nbytes > DISTANCES_BYTES:
+            while self._distances and sum(d.nbytes for d in (distance, *self._distances.values())) > DISTANCES_BYTES:
                 del self._distances[next(iter(self._distances))]
             self._distances[index] = distance
         return self._distances[index]
-
-    def _kept_bytes(self) -> int:
-        return sum(distance.nbytes for distance in self._distances.values())
-
-    def _weight(self, name: str) -> float:
-        return self.config.image_weight if name == "image" else 1.0
 
     def _generate(self, purpose: str, *, with_graph: bool = False) -> tuple[Tensor, Tensor]:
         """The step's batch of images [B,3,R,R] and their drawings [B,1,R,R], from the random stream `purpose`."""
@@ -327,12 +315,7 @@ class SketchFinetuner:
     def _styles(self, mapping: Mapping, rng: torch.Generator) -> Tensor:
         """Random w+ of the class that is customised: [B,L,w_dim]."""
         config = self.config
-        return random_styles(mapping, self.model.config, config.batch, config.style_mixing, rng, self._labels())
-
-    def _labels(self) -> Tensor | None:
-        if not self.model.config.class_count:
-            return None
-        return torch.full((self.config.batch,), self.config.class_index, device=self.device)
+        return random_styles(mapping, self.model.config, config.batch, config.style_mixing, rng, self._labels)
 
     def _to_drawings(self, images: Tensor) -> Tensor:
         """F: images [B,3,R,R] -> drawings [B,1,R,R], drawn at the size that `sketch_scale` says."""
@@ -348,7 +331,7 @@ class SketchFinetuner:
         """What a discriminator says of its input: [B,1]. Only the input of D_Y is augmented."""
         if name == "sketch":
             x = augment(x.expand(-1, 3, -1, -1), self.config.augmentation, rng)
-        return self._discriminators[name](x, self._labels())
+        return self._discriminators[name](x, self._labels)
 
     @torch.no_grad()
     def _real(self, name: str, rng: torch.Generator) -> Tensor:
@@ -361,24 +344,11 @@ class SketchFinetuner:
             return self.images.batch(chosen).to(self.device)
         return self.generator.synthesize(self._styles(self.original_mapping, rng), generator=rng)
 
-    def _descend(self, optimizer: torch.optim.Optimizer, loss: Tensor, what: str) -> None:
-        """One optimiser update from the gathered gradients, unless they or the loss are not finite."""
-        gradients = [p.grad for p in optimizer.param_groups[0]["params"] if p.grad is not None]
-        if not torch.isfinite(torch.stack([gradient.sum() for gradient in gradients]).sum() + loss.detach().sum()):
-            raise FloatingPointError(
-                f"the {what} loss or its gradient is not finite in step {self.steps_done}; the weights before it "
-                "are kept. Use a lower learning rate, or float32 precision."
-            )
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-
     @torch.no_grad()
     def _update_average(self) -> None:
         decay = min(self.config.ema, (1 + self.steps_done) / (10 + self.steps_done))
         for name, parameter in self.trainable.items():
             self.average[name].lerp_(parameter, 1 - decay)
-
-    # --------------------------------------------------------------------------------------------------- state, result
 
     def result(self) -> GanModel:
         """The customised model so far, with averaged weights if `ema` is above 0, and the base's discriminator."""
@@ -389,13 +359,9 @@ class SketchFinetuner:
             for name, value in trained.items():
                 parameters[name].copy_(value)
             w_mean = generator.mean_w()
-        return replace(
-            self.model,
-            generator=generator,
-            w_mean=w_mean,
-            name=f"{self.model.name}, customised",
-            metadata={"base_name": self.model.name, **self.model.metadata},
-        )
+        name = f"{self.model.name}, customised"
+        metadata = {"base_name": self.model.name, **self.model.metadata}
+        return replace(self.model, generator=generator, w_mean=w_mean, name=name, metadata=metadata)
 
     def state_dict(self) -> dict:
         """Everything a later process needs to go on; plain tensors, numbers and strings, for torch.save."""
@@ -431,12 +397,6 @@ class SketchFinetuner:
 def _shrink_lines(drawings: Tensor) -> Tensor:
     """[N,1,R,R] -> [N,1,S,S], S at most DISTANCE_SIDE: each pixel is the darkest of those it replaces."""
     return -F.adaptive_max_pool2d(-drawings, min(DISTANCE_SIDE, drawings.shape[-1]))
-
-
-def _set_trainable(discriminator: Discriminator, trainable: bool) -> None:
-    discriminator.requires_grad_(trainable)
-    if discriminator.mapping is not None:
-        discriminator.mapping.w_shift.requires_grad_(False)
 
 
 def _copy(network: Network, device: torch.device) -> Network:

@@ -2,54 +2,48 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from functools import partial
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
-
+from ..options import Options, option
 from .losses import GanLoss
 
-
-def _advanced(default: Any, description: str, **limits: Any) -> Any:
-    """An option that few people change: hidden at first in the editor, in a group of its own in --help."""
-    return Field(default=default, description=description, json_schema_extra={"advanced": True}, **limits)
+_advanced = partial(option, advanced=True)
 
 
-class FinetuneConfig(BaseModel):
+class FinetuneConfig(Options):
     """Options of a fine-tuning. The defaults are the `fast` preset."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    steps: int = Field(default=150, ge=1, le=1_000_000, description="Length of the training in steps.")
-    batch: int = Field(default=8, ge=1, le=256, description="Images per step.")
-    learning_rate: float = Field(default=0.02, gt=0, le=1, description="Adam's learning rate of the mapping network.")
-    warm_start: float = Field(
-        default=1.5,
+    steps: int = option(150, "Length of the training in steps.", ge=1, le=1_000_000)
+    batch: int = option(8, "Images per step.", ge=1, le=256)
+    learning_rate: float = option(0.02, "Adam's learning rate of the mapping network.", gt=0, le=1)
+    warm_start: float = option(
+        1.5,
+        "Shift of w before the first step: step length, as a multiple of the difference between the mean w "
+        "and the samples whose drawings match the sketches best; 0 disables it.",
         ge=0,
         le=2,
-        description="Shift of w before the first step: step length, as a multiple of the difference between the mean w "
-        "and the samples whose drawings match the sketches best; 0 disables it.",
     )
-    warm_spread: float = Field(
-        default=0.7,
+    warm_spread: float = option(
+        0.7,
+        "Share of the spread of w that the warm start keeps: less is nearer to the sketches and less varied.",
         gt=0,
         le=1,
-        description="Share of the spread of w that the warm start keeps: less is nearer to the sketches and less "
-        "varied.",
     )
-    distance_weight: float = Field(
-        default=300.0,
+    distance_weight: float = option(
+        300.0,
+        "Weight of the Chamfer distance from the drawing of each image to the sketch nearest to it; "
+        "0 leaves the discriminator D_Y alone.",
         ge=0,
         le=1e4,
-        description="Weight of the Chamfer distance from the drawing of each image to the sketch nearest to it; "
-        "0 leaves the discriminator D_Y alone.",
     )
-    image_weight: float = Field(
-        default=0.05,
+    image_weight: float = option(
+        0.05,
+        "Weight of the image term (lambda in the paper, 0.7 there). More keeps more of the original.",
         ge=0,
         le=100,
-        description="Weight of the image term (lambda in the paper, 0.7 there). More keeps more of the original.",
     )
-    class_index: int = Field(default=0, ge=0, description="The class to customise, for class-conditional models.")
+    class_index: int = option(0, "The class to customise, for class-conditional models.", ge=0)
     trainable: Literal["mapping", "w_shift"] = _advanced(
         "mapping", "What is trained: the whole mapping network, or one shift of w."
     )
@@ -83,7 +77,7 @@ class FinetuneConfig(BaseModel):
     precision: Literal["auto", "float32", "bfloat16"] = _advanced(
         "auto", "bfloat16 is faster if the hardware supports it; auto uses it then."
     )
-    seed: int = Field(default=0, ge=0, le=2**63 - 1, description="Seed of every random number.")
+    seed: int = option(0, "Seed of every random number.", ge=0, le=2**63 - 1)
 
     @classmethod
     def preset(cls, name: str, **changes) -> FinetuneConfig:

@@ -37,34 +37,22 @@ REVISION = 3  # Bump when a code change alters results; part of the cache key.
 
 @dataclass
 class RunResult:
-    """A finished customisation.
+    """A finished customisation."""
 
-    model: the customised model. history: the report of every step. match: how its samples follow the sketches, compared
-    with the base model. path: the folder of the run. trained_steps: how many of the steps this call made: 0 if the
-    result existed already, fewer than all after a resume. total_steps: how many were asked for. stopped: whether the
-    training ended before the last of them.
-    """
-
-    model: GanModel
-    history: list[StepReport]
-    match: SketchMatch
-    path: Path
-    trained_steps: int
-    total_steps: int
-    stopped: bool = False
+    model: GanModel  # the customised one
+    history: list[StepReport]  # of all steps
+    match: SketchMatch  # how its samples follow the sketches, compared with the base model
+    path: Path  # the folder of the run, named by `run_key`
+    trained_steps: int  # by this call: 0 if the result existed already, fewer than all after a resume
+    total_steps: int  # how many were asked for
+    stopped: bool = False  # whether the training ended before the last of them
 
     @property
     def from_cache(self) -> bool:
         return self.trained_steps == 0
 
     @property
-    def key(self) -> str:
-        """The hash that names the run, see `run_key`."""
-        return self.path.name
-
-    @property
     def seconds(self) -> float:
-        """Time of all steps."""
         return sum(report.seconds for report in self.history)
 
 
@@ -79,11 +67,7 @@ class _Record(BaseModel):
 
 
 def run_key(
-    model: GanModel,
-    sketches: Tensor,
-    photosketch: nn.Module,
-    config: FinetuneConfig,
-    images: ImageSet | None = None,
+    model: GanModel, sketches: Tensor, photosketch: nn.Module, config: FinetuneConfig, images: ImageSet | None = None
 ) -> str:
     """Hash (hex, 20 digits) of everything that determines the result of a fine-tuning."""
     # Sketches count in 8-bit levels and the mean w in hundredths: their last bits depend on the device that prepared
@@ -139,10 +123,8 @@ def customise(
     with the same inputs goes on from it. Files of a run that are damaged are made again.
 
     Args:
-        model, sketches, photosketch, config, images, device: as SketchFinetuner takes them.
         folder: where runs are kept.
         on_start: called before training with the reports of the steps that earlier calls have made.
-        on_step: called after every step.
         poll: called often within a step.
         stop: asked after every step; True ends the training and keeps the model as it is then. The same inputs return
             that model from then on.
@@ -165,25 +147,18 @@ def customise(
         notify = on_step and (lambda report: on_step(report, finetuner))
         loop.train(finetuner, config.steps, path / "state.pt", history, on_step=notify, stop=stop)
         customised = finetuner.result()
-        match = sketch_match(
-            model,
-            customised,
-            sketches,
-            copy.deepcopy(photosketch).to(model.w_mean.device).eval(),
-            label=config.class_index if model.config.class_count else None,
-            on_batch=lambda *_: finetuner.poll(),
-        )
+        sketcher = copy.deepcopy(photosketch).to(model.w_mean.device).eval()
+        label = config.class_index if model.config.class_count else None
+        match = sketch_match(model, customised, sketches, sketcher, label=label, on_batch=lambda *_: finetuner.poll())
     done = finetuner.steps_done
-    stopped = done < config.steps
-    result = RunResult(customised, history, match, path, done - earlier_steps, config.steps, stopped)
+    result = RunResult(customised, history, match, path, done - earlier_steps, config.steps, done < config.steps)
     _save_finished(result, config.model_copy(update={"steps": done}))
     return result
 
 
 def _save_finished(result: RunResult, config: FinetuneConfig) -> None:
-    save_customised(
-        result.model, result.path / "model.safetensors", trainable=config.trainable, settings=config.model_dump()
-    )
+    model_file = result.path / "model.safetensors"
+    save_customised(result.model, model_file, trainable=config.trainable, settings=config.model_dump())
     record = _Record(steps=result.history, match=result.match, stopped=result.stopped).model_dump_json()
     atomic_write(result.path / "history.json", lambda path: path.write_text(record))
     if not result.stopped:

@@ -25,26 +25,19 @@ CHECKPOINT_SHARE = 0.05  # of the time that checkpoints may take
 
 @dataclass
 class StepReport:
-    """What one step did.
+    """What one step did."""
 
-    step: its number, from 0. losses: means over the batch, by name. seconds: of the whole step. timings: seconds of
-    its parts, by name.
-    """
-
-    step: int
-    losses: dict[str, float]
-    seconds: float
-    timings: dict[str, float] = field(default_factory=dict)
+    step: int  # its number, from 0
+    losses: dict[str, float]  # means over the batch, by name
+    seconds: float  # of the whole step
+    timings: dict[str, float] = field(default_factory=dict)  # seconds of its parts, by name
 
 
 class Trainer(Protocol):
-    """What `train` can train.
-
-    `resumes_within_step`: whether the state is consistent, and can be saved, after `step` has raised an exception.
-    """
+    """What `train` can train."""
 
     steps_done: int
-    resumes_within_step: bool
+    resumes_within_step: bool  # whether the state is consistent, and can be saved, after `step` has raised an exception
 
     def step(self) -> StepReport: ...
 
@@ -67,15 +60,10 @@ def check_options(saved: dict, options: BaseModel, *, length: str = "") -> None:
 
 
 def resume(trainer: Trainer, state_file: Path) -> list[StepReport]:
-    """Bring a new trainer to the state that `train` saved, if that exists.
+    """Bring a new trainer to the state that `train` saved -> the reports of its steps; [] if no usable state exists.
 
-    A file that cannot be read is renamed to end in .broken, and the trainer stays as it is.
-
-    Returns:
-        The reports of the steps that have been made; [] if there is no usable state.
-
-    Raises:
-        OtherOptionsError: if the saved training was made with other options.
+    A file that cannot be read is renamed to end in .broken, and the trainer stays as it is. Raises OtherOptionsError
+    if the saved training was made with other options.
     """
     if not state_file.is_file():
         return []
@@ -108,19 +96,11 @@ def train(
     on_checkpoint: Callable[[], None] | None = None,
     stop: Callable[[], bool] | None = None,
 ) -> None:
-    """Train until `total` steps are done.
+    """Train a new trainer, or one that `resume` has brought further, until `total` steps are done.
 
-    The state is saved at intervals, at the end, and before an exception leaves (cancelling, Ctrl-C). The caller deletes
-    it when it is no longer needed.
-
-    Args:
-        trainer: a new trainer, or one that `resume` has brought further.
-        total: number of steps in all.
-        state_file: the checkpoint. An older one is overwritten.
-        history: what `resume` returned, or []; the report of every step is appended.
-        on_step: called after every step.
-        on_checkpoint: called after the state has been saved.
-        stop: asked after every step; True ends the training early.
+    The state is saved to `state_file` at intervals, at the end, and before an exception leaves (cancelling, Ctrl-C);
+    the caller deletes it when it is no longer needed. Reports are appended to `history`, which is what `resume`
+    returned, or []. `stop` is asked after every step; True ends the training early.
     """
 
     def save() -> None:

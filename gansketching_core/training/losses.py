@@ -15,7 +15,6 @@ from torch import Tensor
 
 GanLoss = Literal["softplus", "least_squares", "hinge", "wasserstein", "original"]
 
-
 _SOFTPLUS = (lambda real: F.softplus(-real), F.softplus, lambda fake: F.softplus(-fake))
 
 # kind -> (D's loss on real, D's loss on fake, G's loss on fake)
@@ -52,11 +51,3 @@ def r1_penalty(logits: Tensor, images: Tensor) -> Tensor:
 def weight_penalty(weights: Sequence[Tensor], originals: Sequence[Tensor]) -> Tensor:
     """Mean over tensors of mean |theta' - theta|: the paper's weight regularisation."""
     return torch.stack([(a - b).abs().mean() for a, b in zip(weights, originals, strict=True)]).mean()
-
-
-def lazy_ratio(every: int) -> float:
-    """Factor of the learning rate and exponent of beta2 that make up for the updates which lazy regularisation adds.
-
-    every: steps between these updates; 0: there are none. See StyleGAN2, appendix B.
-    """
-    return every / (every + 1) if every else 1.0

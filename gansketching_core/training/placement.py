@@ -6,38 +6,25 @@ import json
 
 import torch
 import torch.nn.functional as F
-from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from ..networks.stylegan2 import GanModel
+from ..options import Options, option
 
 
-class PlacementConfig(BaseModel):
+class PlacementConfig(Options):
     """Random placement of training pictures."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    flip: bool = Field(default=True, description="Mirror half of the pictures.")
-    rotate: float = Field(
-        default=0.0, ge=0, le=180, description="Rotate pictures by up to this many degrees, on white."
-    )
-    zoom_out: float = Field(
-        default=1.0, ge=0.25, le=1, description="Shrink pictures to as little as this share of their size, on white."
-    )
-    shift: float = Field(default=0.0, ge=0, le=0.5, description="Shift pictures by up to this share of the side.")
+    flip: bool = option(True, "Mirror half of the pictures.")
+    rotate: float = option(0.0, "Rotate pictures by up to this many degrees, on white.", ge=0, le=180)
+    zoom_out: float = option(1.0, "Shrink pictures to as little as this share of their size, on white.", ge=0.25, le=1)
+    shift: float = option(0.0, "Shift pictures by up to this share of the side.", ge=0, le=0.5)
 
 
 def placed(pictures: Tensor, resolution: int, config: PlacementConfig, rng: torch.Generator) -> Tensor:
-    """Place pictures at random.
+    """Place pictures, uint8 [B,3,S,S], at random -> [B,3,R,R] in -1..1, R the resolution. `rng` is on the CPU.
 
-    Args:
-        pictures: uint8 [B,3,S,S]. S of twice the resolution keeps rotated and shrunk pictures sharp.
-        resolution: R, the side of the result in pixels.
-        config: what may happen to them.
-        rng: random stream, on the CPU.
-
-    Returns:
-        [B,3,R,R] in -1..1.
+    S of twice the resolution keeps rotated and shrunk pictures sharp.
     """
     x = pictures.float() / 127.5 - 1
     batch, device = len(x), x.device
@@ -49,8 +36,7 @@ def placed(pictures: Tensor, resolution: int, config: PlacementConfig, rng: torc
     row_x = torch.stack([angle.cos() * mirror, angle.sin() * mirror, shift[0]], dim=1)
     row_y = torch.stack([-angle.sin(), angle.cos(), shift[1]], dim=1)
     theta = torch.stack([row_x, row_y], dim=1) / zoom[:, None, None]  # [B,2,3]
-    oversampled = 2 * resolution
-    grid = F.affine_grid(theta, [batch, 3, oversampled, oversampled], align_corners=False)
+    grid = F.affine_grid(theta, [batch, 3, 2 * resolution, 2 * resolution], align_corners=False)
     x = 1 + F.grid_sample(x - 1, grid, padding_mode="zeros", align_corners=False)  # padded with white
     return F.avg_pool2d(x, 2)
 

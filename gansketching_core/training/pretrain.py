@@ -13,56 +13,45 @@ import time
 from typing import Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from ..networks.projected_discriminator import ProjectedDiscriminator
 from ..networks.stylegan2 import Discriminator, GanConfig, GanModel, Generator
+from ..options import Options, option
 from ..random_streams import seeded_init, stream
 from .diffaugment import augment, parse_policy
 from .loop import StepReport, check_options
-from .losses import fake_loss, generator_loss, lazy_ratio, r1_penalty, real_loss
+from .losses import GanLoss, fake_loss, generator_loss, r1_penalty, real_loss
+from .optimizers import lazy_adam, set_trainable, update
 from .placement import PlacementConfig, placed
 from .style_mixing import random_styles
 
 
-class PretrainConfig(BaseModel):
+class PretrainConfig(Options):
     """Options of `gansketching pretrain`."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    resolution: Literal[32, 64, 128, 256, 512, 1024] = Field(default=64, description="Side of the images in pixels.")
-    latent_dim: int = Field(default=128, ge=8, le=1024, description="Length of z and of w.")
-    mapping_layers: int = Field(default=4, ge=1, le=16, description="Depth of the mapping network.")
-    channel_base: int = Field(
-        default=2048, ge=64, le=65536, description="Channels at resolution r: min(channel_base / r, max)."
+    resolution: Literal[32, 64, 128, 256, 512, 1024] = option(64, "Side of the images in pixels.")
+    latent_dim: int = option(128, "Length of z and of w.", ge=8, le=1024)
+    mapping_layers: int = option(4, "Depth of the mapping network.", ge=1, le=16)
+    channel_base: int = option(2048, "Channels at resolution r: min(channel_base / r, max).", ge=64, le=65536)
+    channel_max: int = option(192, "Limit of the channels of each layer.", ge=8, le=1024)
+    images: int = option(200_000, "Length of the training, in real images.", ge=1)
+    batch: int = option(16, "Images per step.", ge=1, le=1024)
+    learning_rate: float = option(0.002, "Adam's learning rate of both networks.", gt=0, le=0.1)
+    decay_from: float = option(0.7, "Share of the training after which the learning rate decreases to 0.", ge=0, le=1)
+    r1_gamma: float = option(1.0, "Weight of the R1 penalty.", ge=0)
+    r1_every: int = option(16, "Steps between R1 penalties (lazy regularisation).", ge=1)
+    path_weight: float = option(2.0, "Weight of path-length regularisation; 0 disables it.", ge=0)
+    path_every: int = option(8, "Steps between path-length penalties.", ge=1)
+    style_mixing: float = option(0.5, "Probability that a batch mixes two latents.", ge=0, le=1)
+    ema_images: int = option(5000, "Half-life of the generator's moving average, in images.", ge=1)
+    augmentation: str = option(
+        "", "DiffAugment of the discriminator's input; any of color, translation, cutout, upscale."
     )
-    channel_max: int = Field(default=192, ge=8, le=1024, description="Limit of the channels of each layer.")
-    images: int = Field(default=200_000, ge=1, description="Length of the training, in real images.")
-    batch: int = Field(default=16, ge=1, le=1024, description="Images per step.")
-    learning_rate: float = Field(default=0.002, gt=0, le=0.1, description="Adam's learning rate of both networks.")
-    decay_from: float = Field(
-        default=0.7, ge=0, le=1, description="Share of the training after which the learning rate decreases to 0."
-    )
-    r1_gamma: float = Field(default=1.0, ge=0, description="Weight of the R1 penalty.")
-    r1_every: int = Field(default=16, ge=1, description="Steps between R1 penalties (lazy regularisation).")
-    path_weight: float = Field(default=2.0, ge=0, description="Weight of path-length regularisation; 0 disables it.")
-    path_every: int = Field(default=8, ge=1, description="Steps between path-length penalties.")
-    style_mixing: float = Field(default=0.5, ge=0, le=1, description="Probability that a batch mixes two latents.")
-    ema_images: int = Field(default=5000, ge=1, description="Half-life of the generator's moving average, in images.")
-    augmentation: str = Field(
-        default="", description="DiffAugment of the discriminator's input; any of color, translation, cutout, upscale."
-    )
-    feature_weight: float = Field(
-        default=0.0, ge=0, description="Weight of a second discriminator, on ImageNet features; 0 disables it."
-    )
-    feature_augmentation: str = Field(
-        default="color,translation,cutout", description="DiffAugment of the second discriminator's input."
-    )
-    precision: Literal["float32", "bfloat16"] = Field(
-        default="float32", description="bfloat16 is faster where the hardware supports it."
-    )
-    seed: int = Field(default=0, ge=0, le=2**63 - 1, description="Seed of every random number.")
+    feature_weight: float = option(0.0, "Weight of a second discriminator, on ImageNet features; 0 disables it.", ge=0)
+    feature_augmentation: str = option("color,translation,cutout", "DiffAugment of the second discriminator's input.")
+    precision: Literal["float32", "bfloat16"] = option("float32", "bfloat16 is faster where the hardware supports it.")
+    seed: int = option(0, "Seed of every random number.", ge=0, le=2**63 - 1)
 
     def gan_config(self) -> GanConfig:
         """The networks that these options describe."""
@@ -82,13 +71,10 @@ class Pretrainer:
     Equal seeds give equal runs, also across a stop and `load_state_dict`.
 
     Args:
-        pictures: uint8 [N,3,S,S], S at least the resolution; twice the resolution keeps rotated and shrunk pictures
-            sharp.
-        config: the options.
+        pictures: uint8 [N,3,S,S]; S of twice the resolution keeps rotated and shrunk pictures sharp.
         placement: how pictures are placed at random.
         weights: [N], relative sampling probabilities; equal by default.
         base: a model to train further, instead of new networks. Its networks must be those that the options describe.
-        device: where to train.
     """
 
     resumes_within_step = False
@@ -122,15 +108,16 @@ class Pretrainer:
         self.generator.mapping.w_shift.requires_grad_(False)
         self.steps_done = 0
         self.mean_path = torch.zeros((), device=self.device)
+        path_every = config.path_every if config.path_weight else 0
+        r1_every = config.r1_every if config.r1_gamma else 0
         self._networks = {"generator": self.generator, "discriminator": self.discriminator}
+        self._optimizers = {
+            "generator": lazy_adam(self.generator.parameters(), config.learning_rate, path_every),
+            "discriminator": lazy_adam(self.discriminator.parameters(), config.learning_rate, r1_every),
+        }
         if self.projected:
             self._networks["projected"] = self.projected
-        self._ratios = {
-            "generator": lazy_ratio(config.path_every if config.path_weight else 0),
-            "discriminator": lazy_ratio(config.r1_every if config.r1_gamma else 0),
-            "projected": 1.0,
-        }
-        self._optimizers = {name: self._optimizer(name) for name in self._networks}
+            self._optimizers["projected"] = lazy_adam(self.projected.parameters(), config.learning_rate)
 
     def _start_from(self, base: GanModel) -> None:
         if base.config != self.generator.config:
@@ -142,45 +129,38 @@ class Pretrainer:
         self.generator.load_state_dict(base.generator.state_dict())
         self.discriminator.load_state_dict(base.discriminator.state_dict())
 
-    def _optimizer(self, name: str) -> torch.optim.Adam:
-        ratio = self._ratios[name]
-        parameters = [parameter for parameter in self._networks[name].parameters() if parameter.requires_grad]
-        return torch.optim.Adam(parameters, lr=self.config.learning_rate * ratio, betas=(0.0, 0.99**ratio))
-
     @property
     def steps_total(self) -> int:
         return math.ceil(self.config.images / self.config.batch)
 
     def step(self) -> StepReport:
-        """One update of all networks. Raises FloatingPointError if a loss is not finite."""
+        """One update of all networks. Raises FloatingPointError if a loss or gradient is not finite."""
         started = time.perf_counter()
         config = self.config
         k = self.steps_done
         rng = stream(config.seed, "pretraining", k)
         self._set_learning_rates()
-        losses: dict[str, Tensor] = {}
         with torch.autocast(self.device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
-            fake = self._update_generator(rng, losses)
+            fake, losses = self._update_generator(rng)
             if config.path_weight and k % config.path_every == 0:
-                self._regularise_path(rng, losses)
+                losses["path"] = self._regularise_path(rng)
             real = self._real(rng)
-            self._update_discriminator(real, fake, rng, losses)
+            losses["D fake"], losses["D real"] = self._update_discriminator("discriminator", real, fake, rng)
             if config.r1_gamma and k % config.r1_every == 0:
-                self._regularise_gradient(real, rng, losses)
-            self._update_projected(real, fake, rng, losses)
+                losses["R1"] = self._regularise_gradient(real, rng)
+            if self.projected:
+                losses["D features"] = sum(self._update_discriminator("projected", real, fake, rng))
         self._update_average()
-        values = {name: float(value) for name, value in losses.items()}
-        if not all(math.isfinite(value) for value in values.values()):
-            raise FloatingPointError(f"the losses of step {k} are not finite: {values}; use a lower learning rate")
         self.steps_done += 1
+        values = {name: float(value.detach()) for name, value in losses.items()}
         return StepReport(k, values, time.perf_counter() - started)
 
     def _set_learning_rates(self) -> None:
         done = self.steps_done / self.steps_total
         start = self.config.decay_from
         factor = 1.0 if done <= start else max(0.0, (1 - done) / (1 - start))
-        for name, optimizer in self._optimizers.items():
-            optimizer.param_groups[0]["lr"] = self.config.learning_rate * factor * self._ratios[name]
+        for optimizer in self._optimizers.values():
+            optimizer.param_groups[0]["lr"] = optimizer.defaults["lr"] * factor
 
     def _styles(self, batch: int, rng: torch.Generator) -> Tensor:
         """Random w+: [batch,L,w_dim]."""
@@ -191,21 +171,28 @@ class Pretrainer:
         chosen = torch.multinomial(self.weights, self.config.batch, replacement=True, generator=rng)
         return placed(self.pictures[chosen].to(self.device), self.config.resolution, self.placement, rng)
 
-    def _update_generator(self, rng: torch.Generator, losses: dict[str, Tensor]) -> Tensor:
-        self.discriminator.requires_grad_(False)
-        fake = self.generator.synthesize(self._styles(self.config.batch, rng), generator=rng)
-        loss = generator_loss(self.discriminator(augment(fake, self.config.augmentation, rng)))
-        losses["G"] = loss.detach()
-        if self.projected:
-            self.projected.heads.requires_grad_(False)
-            seen = self.projected(augment(fake, self.config.feature_augmentation, rng))
-            on_features = generator_loss(seen, "hinge")
-            losses["G features"] = on_features.detach()
-            loss = loss + on_features * self.config.feature_weight
-        _descend(self._optimizers["generator"], loss)
-        return fake.detach()
+    def _logits(self, name: str, images: Tensor, rng: torch.Generator) -> Tensor:
+        """What a discriminator says of augmented images."""
+        policy = self.config.feature_augmentation if name == "projected" else self.config.augmentation
+        return self._networks[name](augment(images, policy, rng))
 
-    def _regularise_path(self, rng: torch.Generator, losses: dict[str, Tensor]) -> None:
+    def _update(self, name: str, loss: Tensor) -> None:
+        loss.backward()
+        update(self._optimizers[name], loss, name, self.steps_done)
+
+    def _update_generator(self, rng: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
+        for name in self._networks:
+            set_trainable(self._optimizers[name], name == "generator")
+        fake = self.generator.synthesize(self._styles(self.config.batch, rng), generator=rng)
+        losses = {"G": generator_loss(self._logits("discriminator", fake, rng))}
+        total = losses["G"]
+        if self.projected:
+            losses["G features"] = generator_loss(self._logits("projected", fake, rng), "hinge")
+            total = total + losses["G features"] * self.config.feature_weight
+        self._update("generator", total)
+        return fake.detach(), losses
+
+    def _regularise_path(self, rng: torch.Generator) -> Tensor:
         """Path-length penalty (StyleGAN2, eq. 4) on half a batch, as NVIDIA's code does."""
         ws = self._styles(max(1, self.config.batch // 2), rng)
         fake = self.generator.synthesize(ws, generator=rng)
@@ -215,35 +202,23 @@ class Pretrainer:
         mean = self.mean_path.lerp(lengths.mean(), 0.01)
         self.mean_path = mean.detach()
         penalty = (lengths - mean).square().mean()
-        _descend(self._optimizers["generator"], penalty * self.config.path_weight * self.config.path_every)
-        losses["path"] = penalty.detach()
+        self._update("generator", penalty * self.config.path_weight * self.config.path_every)
+        return penalty
 
-    def _update_discriminator(
-        self, real: Tensor, fake: Tensor, rng: torch.Generator, losses: dict[str, Tensor]
-    ) -> None:
-        self.discriminator.requires_grad_(True)
-        on_fake = fake_loss(self.discriminator(augment(fake, self.config.augmentation, rng)))
-        on_real = real_loss(self.discriminator(augment(real, self.config.augmentation, rng)))
-        _descend(self._optimizers["discriminator"], on_fake + on_real)
-        losses["D fake"] = on_fake.detach()
-        losses["D real"] = on_real.detach()
+    def _update_discriminator(self, name: str, real: Tensor, fake: Tensor, rng: torch.Generator) -> list[Tensor]:
+        """-> the losses on generated images and on pictures."""
+        kind: GanLoss = "hinge" if name == "projected" else "softplus"
+        set_trainable(self._optimizers[name], True)
+        on_fake = fake_loss(self._logits(name, fake, rng), kind)
+        on_real = real_loss(self._logits(name, real, rng), kind)
+        self._update(name, on_fake + on_real)
+        return [on_fake, on_real]
 
-    def _update_projected(self, real: Tensor, fake: Tensor, rng: torch.Generator, losses: dict[str, Tensor]) -> None:
-        if self.projected is None:
-            return
-        self.projected.heads.requires_grad_(True)
-        policy = self.config.feature_augmentation
-        on_fake = fake_loss(self.projected(augment(fake, policy, rng)), "hinge")
-        on_real = real_loss(self.projected(augment(real, policy, rng)), "hinge")
-        loss = on_fake + on_real
-        _descend(self._optimizers["projected"], loss)
-        losses["D features"] = loss.detach()
-
-    def _regularise_gradient(self, real: Tensor, rng: torch.Generator, losses: dict[str, Tensor]) -> None:
+    def _regularise_gradient(self, real: Tensor, rng: torch.Generator) -> Tensor:
         real = real.detach().requires_grad_(True)
-        penalty = r1_penalty(self.discriminator(augment(real, self.config.augmentation, rng)), real)
-        _descend(self._optimizers["discriminator"], penalty * (self.config.r1_gamma / 2 * self.config.r1_every))
-        losses["R1"] = penalty.detach()
+        penalty = r1_penalty(self._logits("discriminator", real, rng), real)
+        self._update("discriminator", penalty * (self.config.r1_gamma / 2 * self.config.r1_every))
+        return penalty
 
     @torch.no_grad()
     def _update_average(self) -> None:
@@ -281,9 +256,3 @@ class Pretrainer:
         self.average.load_state_dict(state["average"])
         self.mean_path = state["mean_path"].to(self.device)
         self.steps_done = int(state["step"])
-
-
-def _descend(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    optimizer.step()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import math
 import time
@@ -12,16 +13,17 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from ..checkpoints.native import save_photosketch
 from ..datasets import ImageSet, hold_out, image_names
 from ..images import resize
 from ..networks.photosketch import PhotoSketch
+from ..options import Options, option
 from ..random_streams import seeded_init, stream
 from ..sketches.distance import chamfer
 from . import loop
+from .optimizers import update
 from .sketcher_data import (
     SIDE,
     Pairs,
@@ -36,44 +38,31 @@ from .sketcher_data import (
 log = logging.getLogger(__name__)
 
 
-class SketcherConfig(BaseModel):
+class SketcherConfig(Options):
     """Options of `gansketching pretrain-sketcher`."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    width: int = Field(
-        default=16, ge=1, le=256, description="Channels of the first layer; 64 in the published network."
+    width: int = option(16, "Channels of the first layer; 64 in the published network.", ge=1, le=256)
+    blocks: int = option(3, "Residual blocks; 9 in the published network.", ge=0, le=32)
+    steps: int = option(1200, "Length of the training in steps.", ge=1)
+    batch: int = option(24, "Pairs per step at 64 px; a quarter as many at 128 px.", ge=2, le=1024)
+    learning_rate: float = option(0.002, "Adam's learning rate at the start; it decreases to 0.", gt=0, le=0.1)
+    stroke_width: float = option(
+        0.02, "Width of the strokes, as a share of the side of a 64 px drawing.", ge=0.005, le=0.1
     )
-    blocks: int = Field(default=3, ge=0, le=32, description="Residual blocks; 9 in the published network.")
-    steps: int = Field(default=1200, ge=1, description="Length of the training in steps.")
-    batch: int = Field(default=24, ge=2, le=1024, description="Pairs per step at 64 px; a quarter as many at 128 px.")
-    learning_rate: float = Field(
-        default=0.002, gt=0, le=0.1, description="Adam's learning rate at the start; it decreases to 0."
+    photo_count: int = option(3000, "Photos used, the same number of each folder if possible.", ge=1)
+    pairs_share: float = option(0.35, "Share of every batch taken from the given pairs.", ge=0, le=1)
+    large_every: int = option(
+        4, "One step in so many is at 128 px instead of 64 px; strokes are as many pixels wide.", ge=1
     )
-    stroke_width: float = Field(
-        default=0.02, ge=0.005, le=0.1, description="Width of the strokes, as a share of the side of a 64 px drawing."
-    )
-    photo_count: int = Field(default=3000, ge=1, description="Photos used, the same number of each folder if possible.")
-    pairs_share: float = Field(default=0.35, ge=0, le=1, description="Share of every batch taken from the given pairs.")
-    large_every: int = Field(
-        default=4,
-        ge=1,
-        description="One step in so many is at 128 px instead of 64 px; strokes are as many pixels wide.",
-    )
-    settle: float = Field(
-        default=0.2, ge=0, le=1, description="Last share of the training with fixed batch-norm statistics."
-    )
-    precision: Literal["float32", "bfloat16"] = Field(
-        default="bfloat16", description="bfloat16 is faster where the hardware supports it."
-    )
-    seed: int = Field(default=0, ge=0, le=2**63 - 1, description="Seed of every random number.")
+    settle: float = option(0.2, "Last share of the training with fixed batch-norm statistics.", ge=0, le=1)
+    precision: Literal["float32", "bfloat16"] = option("bfloat16", "bfloat16 is faster where the hardware supports it.")
+    seed: int = option(0, "Seed of every random number.", ge=0, le=2**63 - 1)
 
 
 class SketcherTrainer:
     """Trains a PhotoSketch on pairs: call `step` repeatedly, then `result`.
 
-    Every random number of step k comes from a stream of (seed, k), so that N + M steps equal N steps, a restart and M
-    steps.
+    Equal seeds give equal runs, also across a stop and `load_state_dict`.
     """
 
     resumes_within_step = False
@@ -91,7 +80,7 @@ class SketcherTrainer:
         self.steps_done = 0
 
     def step(self) -> loop.StepReport:
-        """One update of the network, by `drawing_losses`. Raises FloatingPointError if the loss is not finite."""
+        """One update of the network, by `drawing_losses`. Raises FloatingPointError if a number is not finite."""
         started = time.perf_counter()
         config = self.config
         k = self.steps_done
@@ -105,11 +94,8 @@ class SketcherTrainer:
             raw = self.net.model[:-1](photo)
         losses = drawing_losses(raw.float(), ink.to(self.device))
         total = losses["match"] + losses["overlap"]
-        if not torch.isfinite(total):
-            raise FloatingPointError(f"the loss is {float(total.detach())} in step {k}; use a lower learning rate")
-        self.optimizer.zero_grad(set_to_none=True)
         total.backward()
-        self.optimizer.step()
+        update(self.optimizer, total, "drawing", k)
         self.steps_done += 1
         values = {name: float(value.detach()) for name, value in losses.items()}
         return loop.StepReport(k, values, time.perf_counter() - started)
@@ -118,13 +104,10 @@ class SketcherTrainer:
         """Augmented pairs, at 128 px if `large`, else at 64 px: photo [B,3,S,S] in -1..1, ink [B,1,S,S] in 0..1."""
         count = max(2, self.config.batch // 4) if large else self.config.batch
         stroke_width = self.config.stroke_width * 64 * (1 if large else 2)  # in pixels of the pairs, of 128 px
-        shares = [(self.photos, count)]
-        if self.pairs is not None:
-            from_pairs = round(count * self.config.pairs_share)
-            shares = [(self.photos, count - from_pairs), (self.pairs, from_pairs)]
+        from_pairs = round(count * self.config.pairs_share) if self.pairs else 0
         parts = []
-        for source, share in shares:
-            if share:
+        for source, share in (self.photos, count - from_pairs), (self.pairs, from_pairs):
+            if source and share:
                 index = torch.randint(len(source), (share,), generator=rng)
                 parts.append(torch.cat([source.photo[index], source.distance[index], source.object[index]], dim=1))
         photo, ink = augment_pairs(torch.cat(parts).float() / 255, stroke_width, rng)
@@ -134,9 +117,7 @@ class SketcherTrainer:
 
     def result(self) -> PhotoSketch:
         """The network as trained so far: a copy in evaluation mode, frozen, float32 on the CPU."""
-        net = PhotoSketch(width=self.config.width, blocks=self.config.blocks)
-        net.load_state_dict({name: value.detach().cpu().clone() for name, value in self.net.state_dict().items()})
-        return net.eval().requires_grad_(False)
+        return copy.deepcopy(self.net).cpu().eval().requires_grad_(False)
 
     def state_dict(self) -> dict:
         """Everything a later process needs to go on; plain tensors, numbers and strings."""
@@ -158,12 +139,8 @@ class SketcherTrainer:
 def drawing_losses(raw: Tensor, ink: Tensor) -> dict[str, Tensor]:
     """Losses of drawings: `match`, the cross entropy per pixel, and `overlap`, the soft Dice loss over the batch.
 
-    Cross entropy alone settles on grey where it is uncertain whether there is a line; the overlap favours whole dark
-    lines.
-
-    Args:
-        raw: output of the network before its tanh, [B,1,H,W].
-        ink: the wanted drawing in 0..1, [B,1,H,W]; 1 is ink.
+    raw: output of the network before its tanh, [B,1,H,W]. ink: the wanted drawing [B,1,H,W] in 0..1, 1 is ink. Cross
+    entropy alone settles on grey where a line is uncertain; the overlap favours whole dark lines.
     """
     logits = -2 * raw  # ink = (1 - tanh(raw)) / 2 = sigmoid(-2 raw)
     drawing = torch.sigmoid(logits)
@@ -177,9 +154,8 @@ def evaluate_sketcher(
 ) -> dict[str, float]:
     """Compare a sketcher's drawings of size x size px with those of the pairs: means over the pairs.
 
-    Returns:
-        l1: absolute difference of ink (0..1) per pixel. chamfer: see `sketches.distance.chamfer`, in units of the side.
-        ink, wanted: share of pixels that are ink, in the sketcher's drawings and in those of the pairs.
+    l1: absolute difference of ink (0..1) per pixel. chamfer: see `sketches.distance.chamfer`, in units of the side.
+    ink, wanted: share of pixels that are ink, in the sketcher's drawings and in those of the pairs.
     """
     totals: dict[str, float] = defaultdict(float)
     for k in range(len(pairs)):
@@ -206,16 +182,9 @@ def train_sketcher(
 ) -> PhotoSketch:
     """Train a network and save it in half precision. Every tenth photo of each folder is held out, for evaluation.
 
-    Args:
-        config: the options.
-        photos: folder or zip of photos of single objects on white.
-        pairs: .npz file of pairs, see `pairs_from_file`.
-        out: file of the network. The state of an unfinished training is beside it.
-        on_step: called after each step.
-        resume: whether to go on with an unfinished training.
-        device: where to train.
+    photos: folder or zip of photos of single objects on white. pairs: .npz file of pairs, see `pairs_from_file`. out:
+    file of the network; the state of an unfinished training is beside it.
     """
-    out = Path(out)
     state_file = out.with_name(out.name + ".state.pt")
     training, _ = hold_out(image_names(photos))
     chosen = ImageSet(photos, SIDE, names=balanced(training, config.photo_count))

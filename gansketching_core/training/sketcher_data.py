@@ -29,15 +29,11 @@ FAR = 255 / 16  # pixels: the largest distance to lines that is stored, in sixte
 
 @dataclass(frozen=True)
 class Pairs:
-    """Photos with their drawings, all of them uint8.
+    """Photos with their drawings, all of them uint8."""
 
-    photo: [N,3,128,128]. distance: to the nearest line, in sixteenths of a pixel, [N,1,128,128]. object: 255 inside the
-    object and 0 on the white around it, [N,1,128,128].
-    """
-
-    photo: Tensor
-    distance: Tensor
-    object: Tensor
+    photo: Tensor  # [N,3,128,128]
+    distance: Tensor  # to the nearest line, in sixteenths of a pixel, [N,1,128,128]
+    object: Tensor  # 255 inside the object and 0 on the white around it, [N,1,128,128]
 
     def __len__(self) -> int:
         return len(self.photo)
@@ -45,18 +41,11 @@ class Pairs:
     @staticmethod
     def stack(items: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> Pairs:
         """From tuples of photo (uint8 [128,128,3]), lines (bool [128,128]) and object (bool [128,128])."""
-        photos = np.stack([photo for photo, _, _ in items])
-        distances = np.stack([_stored_distance(lines) for _, lines, _ in items])
-        objects = np.stack([inside * np.uint8(255) for _, _, inside in items])
-        return Pairs(
-            torch.from_numpy(rearrange(photos, "n h w c -> n c h w")).contiguous(),
-            torch.from_numpy(distances)[:, None],
-            torch.from_numpy(objects)[:, None],
-        )
-
-
-def _stored_distance(lines: np.ndarray) -> np.ndarray:
-    return (np.minimum(_distance_to(lines), FAR) * 16).round().astype(np.uint8)
+        photos, lines, objects = zip(*items)
+        distances = [(np.minimum(_distance_to(one), FAR) * 16).round().astype(np.uint8) for one in lines]
+        photo = rearrange(torch.from_numpy(np.stack(photos)), "n h w c -> n c h w").contiguous()
+        inside = torch.from_numpy(np.stack(objects)).byte() * 255
+        return Pairs(photo, torch.from_numpy(np.stack(distances))[:, None], inside[:, None])
 
 
 def _distance_to(mask: np.ndarray) -> np.ndarray:
@@ -64,11 +53,11 @@ def _distance_to(mask: np.ndarray) -> np.ndarray:
     return np.asarray(ndimage.distance_transform_edt(~mask)) if mask.any() else np.full(mask.shape, np.inf)
 
 
-def _parts(mask: np.ndarray, structure: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Connected parts of [H,W]: the number of each pixel's part [H,W], 0 for none, and the sizes of parts 1, 2 ..."""
+def _part_sizes(mask: np.ndarray, structure: np.ndarray | None = None) -> np.ndarray:
+    """For each true pixel of [H,W] the number of pixels in its connected part; 0 for the others."""
     labels = np.zeros(mask.shape, dtype=np.int32)
     ndimage.label(mask, structure, output=labels)
-    return labels, np.bincount(labels.ravel())[1:]
+    return np.bincount(labels.ravel())[labels] * mask
 
 
 def find_object(photo: np.ndarray) -> np.ndarray:
@@ -77,22 +66,19 @@ def find_object(photo: np.ndarray) -> np.ndarray:
     spread = colour.max(axis=2) - colour.min(axis=2)
     inside = (colour.mean(axis=2) + 1.5 * spread) > 38  # includes pale colours, but no pale grey shadows
     inside = ndimage.binary_fill_holes(ndimage.binary_closing(np.pad(inside, 4), iterations=3))[4:-4, 4:-4]
-    labels, sizes = _parts(inside)
-    inside = np.isin(labels, 1 + np.flatnonzero(sizes >= 0.05 * sizes.max(initial=0)))
+    sizes = _part_sizes(inside)
+    inside = inside & (sizes >= 0.05 * sizes.max())
     return ndimage.gaussian_filter(inside.astype(np.float32), 1.5, mode="nearest") > 0.5
 
 
 def find_lines(photo: np.ndarray, inside: np.ndarray) -> np.ndarray:
     """The object's outline and its strong, long inner edges: bool [H,W], lines one pixel wide."""
-    outline = inside & np.logical_not(
-        ndimage.binary_erosion(inside)
-    )  # also along the border, which shows when the photo is shrunk
+    # The outline follows the border of the photo too, which shows when the photo is shrunk.
+    outline = inside & np.logical_not(ndimage.binary_erosion(inside))
     edges = np.sqrt(_edge_energy(photo, sigma=2.2))
     local = ndimage.gaussian_filter(edges, 6)
     strong = (edges > 20) & (edges > 1.25 * local) & (_distance_to(~inside) > 6)
-    inner = skeleton(strong)
-    labels, lengths = _parts(inner, structure=np.ones((3, 3)))
-    return outline | np.isin(labels, 1 + np.flatnonzero(lengths >= 18))
+    return outline | (_part_sizes(skeleton(strong), structure=np.ones((3, 3))) >= 18)
 
 
 def _edge_energy(photo: np.ndarray, sigma: float) -> np.ndarray:
@@ -122,10 +108,11 @@ def pairs_from_file(path: str | Path) -> Pairs:
             photos, sketches = file["photo"], file["sketch"]
     except (OSError, ValueError, KeyError) as error:
         raise ValueError(f"{path} can't be read as pairs ({error}); it needs arrays `photo` and `sketch`") from error
-    count, side = len(photos), photos.shape[1]
-    if photos.shape != (count, side, side, 3) or sketches.shape != (count, side, side) or count == 0:
+    height = photos.shape[1:2]
+    expected = (len(photos), *height, *height)
+    if photos.shape != (*expected, 3) or sketches.shape != expected or not len(photos):
         raise ValueError(f"{path}: photo is {photos.shape}, sketch {sketches.shape}; expected [N,H,H,3] and [N,H,H]")
-    if photos.dtype != np.uint8 or sketches.dtype != np.uint8:
+    if not photos.dtype == sketches.dtype == np.uint8:
         raise ValueError(f"{path}: photo is {photos.dtype}, sketch {sketches.dtype}; both must be uint8")
     items = []
     for photo, sketch in zip(_resized(photos), _resized(sketches[..., None])[..., 0]):
@@ -158,13 +145,8 @@ def balanced(names: Sequence[str], count: int) -> list[str]:
 def augment_pairs(x: Tensor, stroke_width: float, rng: torch.Generator) -> tuple[Tensor, Tensor]:
     """Rotate by any angle, zoom to 0.55-1.1, mirror, shift; mix the colours; change the white ground of a third.
 
-    Args:
-        x: photo, distance and object in 0..1, [B,5,S,S].
-        stroke_width: of the drawings, in pixels.
-        rng: random stream, on the CPU.
-
-    Returns:
-        Photos [B,3,S,S] in -1..1 and ink [B,1,S,S] in 0..1.
+    x [B,5,S,S]: photo, distance and object in 0..1 -> photos [B,3,S,S] in -1..1 and ink [B,1,S,S] in 0..1. The stroke
+    width is in pixels.
     """
     count, _, side, _ = x.shape
     chance = torch.rand(count, 6, generator=rng)

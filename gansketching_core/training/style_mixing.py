@@ -11,18 +11,10 @@ from ..networks.stylegan2 import GanConfig, Mapping
 def random_styles(
     mapping: Mapping, gan: GanConfig, batch: int, mixing: float, rng: torch.Generator, labels: Tensor | None = None
 ) -> Tensor:
-    """Random w+, in which the later layers may have another latent than the first.
+    """Random w+ [batch, L, w_dim], in which the later layers may have another latent than the first.
 
-    Args:
-        mapping: the mapping network.
-        gan: its model's configuration.
-        batch: number of samples.
-        mixing: probability, 0..1, that the batch mixes two latents; all samples change at the same random layer.
-        rng: random stream, on the CPU.
-        labels: [batch] classes, for class-conditional models.
-
-    Returns:
-        [batch, L, w_dim]
+    `mixing` is the probability, 0..1, that the batch mixes two latents; all samples change at the same random layer.
+    `rng` is on the CPU. `labels`, [batch], are classes for class-conditional models.
     """
     z = torch.randn(2, batch, gan.z_dim, generator=rng).to(mapping.w_shift.device)
     crossover = int(torch.randint(1, gan.style_count, (), generator=rng))
