@@ -7,7 +7,6 @@ import multiprocessing
 import statistics
 import sys
 import time
-from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,14 +38,11 @@ class BenchReport:
     sampling_memory: float
 
 
-def bench(
-    gan: GanConfig, batch: int, config: FinetuneConfig, *, device: torch.device | str = "cpu", steps: int = 2
-) -> BenchReport:
+def bench(gan: GanConfig, batch: int, config: FinetuneConfig, *, device: torch.device, steps: int = 2) -> BenchReport:
     """Sample, then train `steps` steps after one that is not counted, each with R1, regularised by images.
 
     On a CPU this runs in a process of its own, because the peak memory of a process never falls.
     """
-    device = torch.device(device)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         return _measure(gan, batch, config, device, steps)
@@ -58,7 +54,7 @@ def _measure(gan: GanConfig, batch: int, config: FinetuneConfig, device: torch.d
     generator = Generator(gan).eval().requires_grad_(False).to(device)
     discriminator = Discriminator(gan).eval().requires_grad_(False).to(device)
     model = GanModel(generator, discriminator, gan, generator.mean_w())
-    sample = _seconds(lambda: _sample(generator, batch), device) / batch
+    sample = _sampling_seconds(generator, batch, device) / batch
     sampling_memory = _peak_memory(device)
 
     sketches = torch.rand(batch, 1, gan.resolution, gan.resolution) * 2 - 1
@@ -72,12 +68,13 @@ def _measure(gan: GanConfig, batch: int, config: FinetuneConfig, device: torch.d
     def median(part: str) -> float:
         return statistics.median(sum(s for name, s in step.items() if name.startswith(part)) for step in timings)
 
-    discriminators, r1, generator_part = median("D "), median("R1"), median("G")
+    discriminators = median("D ")
+    r1 = median("R1")
     return BenchReport(
         discriminators=discriminators,
         r1=r1,
-        generator=generator_part,
-        iteration=discriminators + r1 / config.r1_every + generator_part,
+        generator=median("G"),
+        iteration=discriminators + r1 / config.r1_every + median("G"),
         training_memory=_peak_memory(device),
         sample=sample,
         sampling_memory=sampling_memory,
@@ -85,17 +82,13 @@ def _measure(gan: GanConfig, batch: int, config: FinetuneConfig, device: torch.d
 
 
 @torch.no_grad()
-def _sample(generator: Generator, batch: int) -> torch.Tensor:
-    z = torch.randn(batch, generator.config.z_dim, device=generator.mapping.w_shift.device)
-    return generator.synthesize(generator.map(z))
-
-
-def _seconds(work: Callable[[], object], device: torch.device) -> float:
+def _sampling_seconds(generator: Generator, batch: int, device: torch.device) -> float:
     """Median of three runs after a first that is not counted."""
     seconds = []
     for _ in range(4):
         started = time.perf_counter()
-        work()
+        z = torch.randn(batch, generator.config.z_dim, device=device)
+        generator.synthesize(generator.map(z))
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         seconds.append(time.perf_counter() - started)

@@ -18,7 +18,7 @@ from ..checkpoints.hashes import tensors_hash, weights_hash
 from ..datasets import ImageSet, hold_out, image_names, kind_of, load_images
 from ..evaluation.metrics import frechet_distance, kernel_distance, precision_recall
 from ..files import atomic_write
-from ..images import grid, save_png
+from ..images import grid, save_png, to_comfy
 from ..latents.mean_shift import shift_towards
 from ..latents.sampling import render, sample_drawings, sample_z
 from ..networks.feature_networks import extract
@@ -56,8 +56,6 @@ class Study:
             raise ValueError(f"samples is {self.samples}; use 16 or more")
         self._cache: dict[tuple, Tensor] = {}
         self._training_names, self._held_out_names = hold_out(image_names(self.photos))
-
-    # ------------------------------------------------------------------------------------------------------- the cells
 
     def path(self, cell: Cell) -> Path:
         return self.folder / "cells" / f"{cell}.json"
@@ -100,12 +98,16 @@ class Study:
 
     def measure(self, cell: Cell) -> dict:
         """The numbers of a cell, measured or kept, and the extractor."""
-        kept = self.kept(cell)
-        if kept:
+        if kept := self.kept(cell):
             return kept
-        images, steps, seconds = self._images(cell)
+        if METHODS[cell.method].photos:
+            images, steps, seconds = self._training_photos(cell), 0, 0.0
+        else:
+            model, steps, seconds = self._customised(cell)
+            images = self._samples(model, cell.seed)
         features = extract(self.extractor, images, on_batch=lambda _: self.poll())
-        real = self._real_features(cell)
+        held_out = self.held_out(cell.target, cell.seed)
+        real = self._once(("real", cell.target, cell.seed), lambda: extract(self.extractor, held_out))
         kid, _ = kernel_distance(real, features, subsets=50, subset_size=min(200, self.samples // 2))
         precision, recall = precision_recall(real, features)
         distances = self._distances(images, cell)
@@ -126,17 +128,10 @@ class Study:
             "steps": steps,
             "seconds": seconds,
         }
-        path = self.path(cell)
-        atomic_write(path.with_suffix(".png"), lambda temporary: save_png(grid(images[:SHOWN], SHOWN), temporary))
-        atomic_write(path, lambda temporary: temporary.write_text(json.dumps(result, indent=1)))
+        picture = grid(images[:SHOWN], SHOWN)
+        atomic_write(self.path(cell).with_suffix(".png"), lambda temporary: save_png(picture, temporary))
+        atomic_write(self.path(cell), lambda temporary: temporary.write_text(json.dumps(result, indent=1)))
         return result
-
-    def _images(self, cell: Cell) -> tuple[Tensor, int, float]:
-        """-> images [N,3,R,R] in -1..1 by the cell's method, steps and seconds of the training."""
-        if METHODS[cell.method].photos:
-            return self._training_photos(cell), 0, 0.0
-        model, steps, seconds = self._customised(cell)
-        return self._samples(model, cell.seed), steps, seconds
 
     def _samples(self, model: GanModel, seed: int) -> Tensor:
         """Images [N,3,R,R] in -1..1."""
@@ -154,14 +149,10 @@ class Study:
     def _customised(self, cell: Cell) -> tuple[GanModel, int, float]:
         """-> model, steps and seconds of its making, without the reading of photos."""
         method = METHODS[cell.method]
-        if method.shift:
-            return self._shifted(cell)
         if method.preset:
             return self._finetuned(cell)
-        return self.model, 0, 0.0
-
-    def _shifted(self, cell: Cell) -> tuple[GanModel, int, float]:
-        method = METHODS[cell.method]
+        if not method.shift:
+            return self.model, 0, 0.0
         drawings = self.drawings(cell.target, cell.seed)
         distance = self._by_features if method.shift == "features" else chamfer
         started = time.perf_counter()
@@ -171,7 +162,12 @@ class Study:
     def _finetuned(self, cell: Cell) -> tuple[GanModel, int, float]:
         config = self._config(cell)
         photos = self._regularising() if config.regularisation == "images" else None
-        user = self._user_drawings(cell)
+        method = METHODS[cell.method]
+        if method.human:
+            user = load_images(self.human[cell.target])[: method.sketches]
+        else:
+            drawings = self.drawings(cell.target, cell.seed)[: method.sketches]
+            user = rearrange((drawings + 1) / 2, "n c h w -> n h w c")
         started = time.perf_counter()
         reference = sample_drawings(self.model, self.sketcher)
         sketches = prepare_sketches(user, self.model.config.resolution, reference=reference)
@@ -180,8 +176,6 @@ class Study:
             self.model, sketches, self.sketcher, config, images=photos, folder=self.folder / "runs", poll=self.poll
         )
         return run.model, config.steps, preparation + run.seconds
-
-    # --------------------------------------------------------------------------------------------------------- the data
 
     def _once(self, key: tuple, make: Callable[[], Tensor]) -> Tensor:
         if key not in self._cache:
@@ -196,8 +190,7 @@ class Study:
             raise ValueError(f'there are no photos of "{target}" in {self.photos}; there are {", ".join(known)}')
         return ImageSet(self.photos, 2 * self.model.config.resolution, names=chosen).data
 
-    def _placed(self, pictures: Tensor, rng: torch.Generator) -> Tensor:
-        """uint8 [N,3,2R,2R] -> [N,3,R,R] in -1..1."""
+    def _placed(self, pictures: Tensor, rng: torch.Generator) -> Tensor:  # uint8 [N,3,2R,2R] -> [N,3,R,R] in -1..1
         return placed(pictures, self.model.config.resolution, self.placement, rng)
 
     def _training_photos(self, cell: Cell) -> Tensor:
@@ -235,18 +228,6 @@ class Study:
 
         return self._once(("drawings", target, seed), make)
 
-    def _user_drawings(self, cell: Cell) -> list[Tensor]:
-        """The sketches that a method is given, as IMAGEs [H,W,1]."""
-        method = METHODS[cell.method]
-        if method.human:
-            return load_images(self.human[cell.target])[: method.sketches]
-        drawings = self.drawings(cell.target, cell.seed)[: method.sketches]
-        return list(rearrange((drawings + 1) / 2, "n c h w -> n h w c"))
-
-    def _real_features(self, cell: Cell) -> Tensor:
-        held_out = self.held_out(cell.target, cell.seed)
-        return self._once(("real", cell.target, cell.seed), lambda: extract(self.extractor, held_out))
-
     def _regularising(self) -> ImageSet:
         """Training photos of all classes, placed as the model's training pictures were."""
 
@@ -254,11 +235,9 @@ class Study:
             rng = stream(0, "study regularisation")
             chosen = torch.randperm(len(self._training_names), generator=rng)[:REGULARISING]
             names = [self._training_names[i] for i in chosen]
-            pictures = ImageSet(self.photos, 2 * self.model.config.resolution, names=names).data
-            return (self._placed(pictures, rng).clamp(-1, 1) + 1) / 2
+            return self._placed(ImageSet(self.photos, 2 * self.model.config.resolution, names=names).data, rng)
 
-        photos = self._once(("regularising",), make)
-        return ImageSet(rearrange(photos, "n c h w -> n h w c"), self.model.config.resolution)
+        return ImageSet(to_comfy(self._once(("regularising",), make)), self.model.config.resolution)
 
     def _by_features(self, drawings: Tensor, sketches: Tensor) -> Tensor:
         """Distances [N,M] of drawings in the features of the extractor: a stand-in for sketch-based retrieval."""

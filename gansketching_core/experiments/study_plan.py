@@ -83,9 +83,8 @@ def plan(targets: Sequence[str], methods: Sequence[str], seeds: int, human: Coll
     for name in methods:
         if name not in METHODS:
             raise ValueError(f'method "{name}" is unknown; use some of {", ".join(METHODS)}')
-    rounds = [("main", 0), ("ablations", 0), ("sketches", 0)]
-    rounds += [("main", seed) for seed in range(1, seeds)]
-    rounds += [("paper", 0)]
+    further = [("main", seed) for seed in range(1, seeds)]
+    rounds = [("main", 0), ("ablations", 0), ("sketches", 0), *further, ("paper", 0)]
     cells = []
     for group, seed in rounds:
         for target in targets:

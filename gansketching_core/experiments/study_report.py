@@ -72,7 +72,7 @@ def _by_class(results: Results, targets: Sequence[str], methods: Sequence[str]) 
         row, means = [METHODS[name].title], []
         for target in targets:
             values = [result["frechet"] for result in _of(results, name, target)]
-            row.append(spread(values, form))
+            row.append(_spread(values, form))
             means += [statistics.mean(values)] if values else []
         row.append(form.format(statistics.mean(means)) if len(means) == len(targets) else "-")
         rows.append(row)
@@ -95,7 +95,7 @@ def _all_numbers(results: Results, targets: Sequence[str], methods: Sequence[str
     return _markdown(rows)
 
 
-def spread(values: Sequence[float], form: str) -> str:
+def _spread(values: Sequence[float], form: str) -> str:
     """Mean, and from two values on the standard deviation; "-" without any."""
     if not values:
         return "-"
@@ -111,16 +111,14 @@ def _markdown(rows: Sequence[Sequence[str]]) -> str:
 def environment() -> str:
     """The machine and software of the measurements, in a line."""
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
-    threads, version = torch.get_num_threads(), torch.__version__.split("+")[0]
-    return f"{device}, {threads} of {os.cpu_count()} cores, PyTorch {version}"
+    version = torch.__version__.split("+")[0]
+    return f"{device}, {torch.get_num_threads()} of {os.cpu_count()} cores, PyTorch {version}"
 
 
 def sheet(study: Study, target: str, path: Path, seed: int = 0) -> None:
     """Write a picture: sketches, held-out photos, then samples of the same latents by each measured method."""
-    rows = [
-        ("sketches", _strip(study.drawings(target, seed))),
-        ("held-out photos", _strip(study.held_out(target, seed))),
-    ]
+    sketches = _strip(study.drawings(target, seed))
+    rows = [("sketches", sketches), ("held-out photos", _strip(study.held_out(target, seed)))]
     for name in SHEET:
         cell = Cell(target, name, seed)
         file = study.path(cell).with_suffix(".png")

@@ -16,7 +16,7 @@ SMALL = GanConfig(resolution=32, channels=(8, 8, 8, 4))
 
 def test_every_part_is_measured_and_memory_used_before_is_not():
     torch.ones(2**30, dtype=torch.uint8)  # 1 GiB, freed at once: the peak of this process, as after a larger resolution
-    report = bench(SMALL, 2, FinetuneConfig(r1_every=16, precision="float32"), steps=1)
+    report = bench(SMALL, 2, FinetuneConfig(r1_every=16, precision="float32"), device=torch.device("cpu"), steps=1)
     assert all(value > 0 for value in asdict(report).values())
     assert report.iteration == pytest.approx(report.discriminators + report.r1 / 16 + report.generator)
     assert report.sampling_memory < report.training_memory < 1
@@ -25,6 +25,6 @@ def test_every_part_is_measured_and_memory_used_before_is_not():
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_memory_of_a_gpu_is_measured_anew():
     config = FinetuneConfig(precision="float32")
-    first, larger, again = (bench(SMALL, batch, config, device="cuda", steps=1) for batch in (2, 16, 2))
+    first, larger, again = (bench(SMALL, batch, config, device=torch.device("cuda"), steps=1) for batch in (2, 16, 2))
     assert larger.sampling_memory > first.sampling_memory
     assert again.sampling_memory == pytest.approx(first.sampling_memory, rel=0.1)
