@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import zipfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -33,14 +34,11 @@ def image_names(path: str | Path) -> list[str]:
             names = archive.namelist()
     else:
         return [path.name]
-    names = sorted(name for name in names if name.lower().endswith(IMAGE_ENDINGS) and not _is_hidden(name))
+    hidden = re.compile(r"(^|/)(\.[^/]|__MACOSX)")
+    names = sorted(name for name in names if name.lower().endswith(IMAGE_ENDINGS) and not hidden.search(name))
     if not names:
         raise ValueError(f"{path} holds no images; supported are {', '.join(IMAGE_ENDINGS)}")
     return names
-
-
-def _is_hidden(name: str) -> bool:
-    return any(part.startswith((".", "__MACOSX")) for part in PurePosixPath(name).parts)
 
 
 def hold_out(names: Iterable[str]) -> tuple[list[str], list[str]]:
@@ -60,46 +58,39 @@ def kind_of(name: str) -> str:
 
 
 def open_images(path: str | Path, names: Iterable[str] | None = None) -> Iterator[tuple[str, Image.Image]]:
-    """Yields (name, Pillow image of mode L, RGB or RGBA) of a file, folder or zip.
-
-    names: some of image_names(path), in any order; by default all of them.
-    """
+    """Yields (name, Pillow image of mode L, RGB or RGBA) of the given image_names(path), by default all of them."""
     names = image_names(path) if names is None else list(names)
     for name, (label, data) in zip(names, _read_files(Path(path), names)):
         yield name, decode_image(data, label)
 
 
 def _read_files(path: Path, names: Iterable[str]) -> Iterator[tuple[str, bytes]]:
-    """Yields (what messages call the file, its bytes) of files in a folder or zip; of `path` itself if it is neither.
-
-    Nothing is unpacked to disk.
-    """
-    if zipfile.is_zipfile(path):
-        with _open_zip(path) as archive:
-            for name in names:
-                yield f"{path}/{name}", _read_entry(archive, name)
+    """Yields (what messages call it, bytes) of each file in a folder or zip; of `path` itself if it is neither."""
+    if not zipfile.is_zipfile(path):
+        for name in names:
+            file = path / name if path.is_dir() else path
+            _check_bytes(file.stat().st_size, file)
+            yield str(file), file.read_bytes()
         return
-    for name in names:
-        file = path / name if path.is_dir() else path
-        _check_bytes(file.stat().st_size, file)
-        yield str(file), file.read_bytes()
+    with _open_zip(path) as archive:
+        for name in names:
+            label = f"{path}/{name}"
+            _check_bytes(archive.getinfo(name).file_size, label)
+            try:
+                with archive.open(name) as file:
+                    data = file.read(MAX_FILE_BYTES)
+            except Exception as error:  # zipfile and its decompressors raise errors of many types on broken files
+                raise ValueError(
+                    f"{label} cannot be unpacked ({error}); make the zip again, without a password"
+                ) from error
+            yield label, data
 
 
 def _open_zip(path: Path) -> zipfile.ZipFile:
     try:
         return zipfile.ZipFile(path)
-    except Exception as error:  # zipfile and its decompressors raise errors of many types on broken files
+    except Exception as error:  # of many types, too
         raise ValueError(f"{path} is a damaged zip ({error}); make it again") from error
-
-
-def _read_entry(archive: zipfile.ZipFile, name: str) -> bytes:
-    label = f"{archive.filename}/{name}"
-    _check_bytes(archive.getinfo(name).file_size, label)
-    try:
-        with archive.open(name) as file:
-            return file.read(MAX_FILE_BYTES)
-    except Exception as error:  # as above
-        raise ValueError(f"{label} cannot be unpacked ({error}); make the zip again, without a password") from error
 
 
 def _check_bytes(count: int, name: str | Path) -> None:
@@ -116,15 +107,8 @@ def load_images(path: str | Path, names: Iterable[str] | None = None) -> list[Te
 class ImageSet:
     """Photos in memory as bytes, square at one resolution: cropped about the centre, transparent parts white.
 
-    Args:
-        source: a folder, zip (NVIDIA's data set zips too) or file, or an IMAGE [B,H,W,C] in 0..1.
-        resolution: side of the photos in pixels.
-        names: which files of `source` to read; by default all images.
-
-    Attributes:
-        data: [N,3,R,R], bytes.
-        names: the N files' names.
-        classes: the N labels of a zip's or folder's dataset.json, else the names of the files' folders.
+    source: a folder, zip (NVIDIA's data set zips too) or file, or an IMAGE [B,H,W,C] in 0..1. The photos are in `data`
+    [N,3,R,R], bytes; `classes` has their N labels in dataset.json, else the names of their folders.
     """
 
     def __init__(self, source: str | Path | Tensor, resolution: int, *, names: Sequence[str] | None = None):

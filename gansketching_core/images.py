@@ -109,9 +109,8 @@ def open_image(file: str | Path | BinaryIO, name: str) -> Iterator[Image.Image]:
                 raise Image.DecompressionBombError(f"{image.width} x {image.height} px")
             yield image
     except Image.DecompressionBombError as error:
-        raise ValueError(
-            f"{name} is too large ({error}); scale it to at most {MAX_PIXELS // 10**6} megapixels"
-        ) from error
+        limit = f"{MAX_PIXELS // 10**6} megapixels"
+        raise ValueError(f"{name} is too large ({error}); scale it to at most {limit}") from error
     except Exception as error:  # Pillow's decoders raise errors of many types on broken files
         kinds = ", ".join(FORMATS)
         raise ValueError(f"{name} is not a readable image ({error}); use an intact file ({kinds})") from error

@@ -15,14 +15,15 @@ from ..networks.precision import full_precision
 
 MAX_SIDE_ON_GPU = 128  # larger distance maps are faster by SciPy
 MAX_INK_POINTS = 1024  # of one SketchDistance, 32 MiB at 64 px
+SOFTNESS = 0.03  # of SketchDistance, in image sides
 
 
 def chamfer(drawings: Tensor, sketches: Tensor) -> Tensor:
     """Symmetric Chamfer distances of line drawings [N,1,H,W] to sketches [M,1,H,W], in -1..1 (paper +1) -> [N,M].
 
-    Ink is what is darker than 0. The distance is the mean of two means: from each inked pixel of the one to the nearest
-    ink of the other, and back, in units of the longer image side: 0 for equal lines, 0.02 for lines 2% of the side
-    apart. If either is blank it is sqrt(2), larger than any two pixels are apart. Computed on the CPU.
+    The mean of two means: from each inked pixel (darker than 0) of the one to the nearest ink of the other, and back,
+    in units of the longer image side: 0.02 for lines 2% of the side apart. If either is blank it is sqrt(2), larger
+    than any two pixels are apart. Computed on the CPU.
     """
     return ChamferToSketches(sketches.cpu())(drawings.cpu())
 
@@ -30,8 +31,7 @@ def chamfer(drawings: Tensor, sketches: Tensor) -> Tensor:
 class ChamferToSketches:
     """`chamfer` to a fixed set of sketches [M,1,H,W], whose ink and distance maps are kept on the sketches' device.
 
-    Call it with drawings [N,1,H,W] to get distances [N,M], float32 on that device. On a GPU nothing leaves the device
-    up to 128 px.
+    Call it with drawings [N,1,H,W] to get distances [N,M], float32 on that device, which nothing leaves up to 128 px.
     """
 
     def __init__(self, sketches: Tensor):
@@ -44,10 +44,8 @@ class ChamferToSketches:
     def __call__(self, drawings: Tensor) -> Tensor:
         _check_shape("drawings", drawings)
         if tuple(drawings.shape[2:]) != self.size:
-            raise ValueError(
-                f"drawings of {tuple(drawings.shape[2:])} px can't be compared with sketches of {self.size} px; "
-                "resize one to the other"
-            )
+            sizes = f"drawings of {tuple(drawings.shape[2:])} px can't be compared with sketches of {self.size} px"
+            raise ValueError(f"{sizes}; resize one to the other")
         with full_precision(self._ink):
             return torch.cat([self._distances(part.to(self.device)) for part in drawings.split(16)])
 
@@ -69,10 +67,8 @@ def _ink_and_distance_map(drawings: Tensor) -> tuple[Tensor, Tensor]:
     """Ink (0 or 1) and distance to the nearest ink in image sides (sqrt(2) if there is none), [N, H * W] each."""
     ink = drawings[:, 0] < 0
     side = max(ink.shape[1:])
-    if ink.device.type != "cpu" and side <= MAX_SIDE_ON_GPU:
-        distance_map = _distance_map_torch(ink)
-    else:
-        distance_map = _distance_map_scipy(ink)
+    on_device = ink.device.type != "cpu" and side <= MAX_SIDE_ON_GPU
+    distance_map = _distance_map_torch(ink) if on_device else _distance_map_scipy(ink)
     return rearrange(ink.float(), "n h w -> n (h w)"), rearrange(distance_map / side, "n h w -> n (h w)")
 
 
@@ -101,29 +97,29 @@ class SketchDistance:
     """A differentiable Chamfer distance of drawings to one sketch [1,H,W], at 64 px or less.
 
     It is exact from the drawing's ink to the sketch. From the sketch to the drawing it is an average over all ink,
-    weighted by exp(-distance / softness), instead of the distance to the nearest. Of a sketch with large filled areas
+    weighted by exp(-distance / SOFTNESS), instead of the distance to the nearest. Of a sketch with large filled areas
     only MAX_INK_POINTS of its inked pixels, evenly chosen, are measured to the drawing.
     """
 
-    def __init__(self, sketch: Tensor, *, side: int = 64, softness: float = 0.03):
+    def __init__(self, sketch: Tensor, *, side: int = 64):
         self.side = min(side, sketch.shape[-1])
         is_ink = sketch < max(0.0, float(sketch.min()) + 1e-6)  # of a faint sketch, its darkest pixels
         is_ink = F.adaptive_max_pool2d(is_ink.to(sketch), self.side).flatten().bool()
         at = (torch.arange(self.side, device=sketch.device, dtype=sketch.dtype) + 0.5) / self.side
         pixels = torch.cartesian_prod(at, at)  # [P,2]
         ink = pixels[is_ink]
-        self._nearest = torch.stack([torch.cdist(part, pixels).amin(dim=0) for part in ink.split(MAX_INK_POINTS)])
-        self._nearest = self._nearest.amin(dim=0)  # [P]
+        nearest = [torch.cdist(part, pixels).amin(dim=0) for part in ink.split(MAX_INK_POINTS)]
+        self._nearest = torch.stack(nearest).amin(dim=0)  # [P]
         if len(ink) > MAX_INK_POINTS:
             ink = ink[torch.linspace(0, len(ink) - 1, MAX_INK_POINTS, device=ink.device).round().long()]
         distance = torch.cdist(ink, pixels)
-        self._weight = torch.exp(-distance / softness)  # [Q,P]
+        self._weight = torch.exp(-distance / SOFTNESS)  # [Q,P]
         self._weighted_distance = self._weight * distance  # [Q,P]
 
     @property
     def nbytes(self) -> int:
         """Bytes of memory that the kept tensors take."""
-        return sum(x.numel() * x.element_size() for x in (self._nearest, self._weight, self._weighted_distance))
+        return self._nearest.nbytes + self._weight.nbytes + self._weighted_distance.nbytes
 
     def distance(self, drawing: Tensor) -> Tensor:
         """Distance of a drawing [1,H,W] in -1..1 to the sketch, a number in image sides."""

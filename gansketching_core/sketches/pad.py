@@ -28,7 +28,6 @@ MAX_STROKES, MAX_POINTS, MAX_CHARACTERS = 5000, 60_000, 1_000_000  # of all shee
 EMPTY = '{"v":1,"sheets":[[]]}'
 INK, PAPER = 0, 255
 
-
 Coordinate = Annotated[int, Field(ge=0, lt=UNITS)]
 Percent = Annotated[int, Field(ge=1, le=100)]
 
@@ -38,17 +37,10 @@ class Stroke(BaseModel):
 
     model_config = ConfigDict(frozen=True, strict=True)
 
-    width: int = Field(alias="w", ge=1, le=MAX_WIDTH, description="Width of the pen in units.")
-    coordinates: list[Coordinate] = Field(
-        alias="p",
-        min_length=2,
-        fail_fast=True,
-        description="x, y, x, y, ... of the points: each is the middle of the unit it names.",
-    )
-    percents: list[Percent] | None = Field(
-        None, alias="f", fail_fast=True, description="Width at each point in percent of the pen's; by default 100."
-    )
-    eraser: int = Field(0, alias="e", ge=0, le=1, description="1 makes the stroke an eraser.")
+    width: int = Field(alias="w", ge=1, le=MAX_WIDTH)  # of the pen, in units
+    coordinates: list[Coordinate] = Field(alias="p", min_length=2, fail_fast=True)  # x, y, x, y, ...: middles of units
+    percents: list[Percent] | None = Field(None, alias="f", fail_fast=True)  # of the width, at each point
+    eraser: int = Field(0, alias="e", ge=0, le=1)
 
     @model_validator(mode="after")
     def _check_lengths(self) -> Stroke:
@@ -73,9 +65,6 @@ class _Value(BaseModel):
 
     v: int = Field(ge=VERSION, le=VERSION)
     sheets: list[Sheet] = Field(min_length=1, max_length=MAX_SHEETS, fail_fast=True)
-
-
-# ---------------------------------------------------------------------------------------------------------- reading
 
 
 def parse(text: str) -> list[Sheet]:
@@ -120,9 +109,6 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-# --------------------------------------------------------------------------------------------------------- rendering
-
-
 def is_drawn(sheets: Sequence[Sheet]) -> bool:
     """Whether the pen has touched any sheet."""
     return any(not stroke.eraser for sheet in sheets for stroke in sheet)
@@ -135,8 +121,7 @@ def check_drawn(sheets: Sequence[Sheet]) -> None:
 
 
 def render(sheets: Sequence[Sheet], size: int, poll: Callable[[], None] = lambda: None) -> Tensor:
-    """IMAGE [N,size,size,3], black on white, of the sheets that are not blank. poll: called before each stroke; raises
-    to cancel."""
+    """IMAGE [N,size,size,3], black on white, of the sheets that are not blank. poll: called before each stroke."""
     check_drawn(sheets)
     pictures = [np.asarray(render_sheet(sheet, size, poll).convert("RGB")) for sheet in sheets]
     pictures = [picture for picture in pictures if picture.min() < PAPER]

@@ -51,7 +51,7 @@ class SketchConfig(BaseModel):
 def prepare_sketches(
     images: Tensor | Sequence[Tensor], size: int, config: SketchConfig | None = None, *, reference: Tensor | None = None
 ) -> Tensor:
-    """Turns drawings of any size and shape into sketches.
+    """Turns drawings of any size and shape into sketches [B,1,size,size] in -1..1, paper +1.
 
     Drawings are letterboxed, not stretched. Strokes thinner than a pixel of the result are drawn one pixel wide, so
     that shrinking does not wash them out.
@@ -59,13 +59,9 @@ def prepare_sketches(
     Args:
         images: IMAGE [B,H,W,1 or 3 or 4] or MASK [B,H,W] in 0..1, or a list of these or of single images [H,W,C] or
             masks [H,W]; a 3-dimensional tensor with 1, 3 or 4 as its last size is a single image.
-        size: side of the sketches in pixels.
-        config: what is done to the drawings; `SketchConfig()` by default, which needs `reference`.
-        reference: [N,1,R,R] in -1..1, line drawings of a model's samples (`latents.sampling.sample_drawings`); with
-            `strokes="match"` the sketches get their stroke width.
-
-    Returns:
-        [B,1,size,size] in -1..1, paper +1.
+        config: by default `SketchConfig()`, which needs `reference`.
+        reference: [N,1,R,R] in -1..1, line drawings of a model's samples (`latents.sampling.sample_drawings`), whose
+            stroke width the sketches get with `strokes="match"`.
     """
     config = config or SketchConfig()
     if not 8 <= size <= 4096:
@@ -83,8 +79,7 @@ def prepare_sketches(
                 'network (in Python: reference=sample_drawings(model, photosketch)), or choose "redraw" or "keep"'
             )
         pen_width = min(stroke_width(reference), 0.2)
-    sketches = [_prepare(drawing, size, config, pen_width, f"sketch {k}") for k, drawing in enumerate(drawings)]
-    return torch.stack(sketches)
+    return torch.stack([_prepare(d, size, config, pen_width, f"sketch {k}") for k, d in enumerate(drawings)])
 
 
 def _single_images(images: Tensor | Sequence[Tensor]) -> Iterator[Tensor]:
@@ -96,10 +91,8 @@ def _single_images(images: Tensor | Sequence[Tensor]) -> Iterator[Tensor]:
         yield from images
     elif images.ndim == 3 and images.shape[2] in (1, 3, 4):
         yield images
-    elif images.ndim == 3:
-        yield from (1 - images)[..., None]
-    elif images.ndim == 2:
-        yield (1 - images)[..., None]
+    elif images.ndim in (2, 3):
+        yield from rearrange(1 - images, "... h w -> (...) h w 1")
     else:
         raise ValueError(f"a sketch has shape {tuple(images.shape)}, expected [B,H,W,C], [H,W,C], [B,H,W] or [H,W]")
 
