@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 import torch
 from einops import rearrange, repeat
 from torch import Tensor
 
 from ..latents.spaces import Latents
+from .optimise import import_optional
 
 
 class CmaEs:
     """One search with a diagonal covariance around each of N latents, by the package cma."""
 
     def __init__(self, centres: Latents, std: float, seed: int):
-        cma = import_cma()
+        cma = import_optional("cma", "generations")
         self.centres = centres
         self.searches = []
         for k, centre in enumerate(centres.data):
@@ -41,14 +40,3 @@ class CmaEs:
         scores = rearrange(scores, "(n population) -> n population", n=len(self.searches)).double()
         for search, candidates, values in zip(self.searches, self.candidates, scores.tolist()):
             search.tell(candidates, values)
-
-
-def import_cma():
-    """The package cma. Raises ValueError if it is not installed."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of matplotlib, which it would need to plot
-            import cma
-    except ImportError as error:
-        raise ValueError("CMA-ES needs the package cma: pip install cma, or set generations to 0") from error
-    return cma

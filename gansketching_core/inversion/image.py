@@ -8,37 +8,35 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from einops import rearrange, repeat
-from pydantic import Field
+from einops import rearrange
 from torch import Tensor
 
 from ..evaluation.metrics import psnr
 from ..latents.sampling import render_batches, sample_z
 from ..latents.spaces import Latents, to_space
 from ..networks.stylegan2 import GanModel
-from .cma_es import CmaEs, import_cma
-from .optimise import LatentOptimiser, OptimiserConfig, latent_std
+from ..options import option
+from .cma_es import CmaEs
+from .optimise import LatentOptimiser, OptimiserConfig, import_optional, latent_std
 
 
 class ProjectConfig(OptimiserConfig):
     """How an image is projected."""
 
-    starts: int = Field(default=4, ge=1, le=64, description="Starting points for each image; the best result counts.")
-    pixel_weight: float = Field(default=1.0, ge=0, le=100, description="Weight of the squared difference of pixels.")
-    perceptual_weight: float = Field(
-        default=0.1, ge=0, le=100, description="Weight of the difference of features of the model's discriminator."
+    starts: int = option(4, "Starting points for each image; the best result counts.", ge=1, le=64)
+    pixel_weight: float = option(1.0, "Weight of the squared difference of pixels.", ge=0, le=100, advanced=True)
+    perceptual_weight: float = option(
+        0.1, "Weight of the difference of features of the model's discriminator.", ge=0, le=100, advanced=True
     )
-    lpips_weight: float = Field(default=0.0, ge=0, le=100, description="Weight of LPIPS; needs the package lpips.")
-    noise: Literal["const", "none", "fitted"] = Field(
-        default="const", description="Fine texture: the model's own, none, or noise maps fitted to the image."
+    lpips_weight: float = option(0.0, "Weight of LPIPS; needs the package lpips.", ge=0, le=100, advanced=True)
+    noise: Literal["const", "none", "fitted"] = option(
+        "const", "Fine texture: the model's own, none, or noise maps fitted to the image."
     )
-    noise_weight: float = Field(
-        default=1.0, ge=0, le=1000, description="Weight of the penalty that keeps fitted noise maps random."
+    noise_weight: float = option(1.0, "Weight of the penalty that keeps fitted noise maps random.", ge=0, le=1000)
+    generations: int = option(
+        0, "CMA-ES generations first, for hard images; needs the package cma.", ge=0, le=1000, advanced=True
     )
-    generations: int = Field(
-        default=0, ge=0, le=1000, description="CMA-ES generations first, for hard images; needs the package cma."
-    )
-    generation_steps: int = Field(default=10, ge=1, le=1000, description="Optimisation steps of each CMA-ES candidate.")
+    generation_steps: int = option(10, "Optimisation steps of each CMA-ES candidate.", ge=1, le=1000)
 
 
 @dataclass(frozen=True)
@@ -53,16 +51,11 @@ class Projection:
 
 
 class Projector:
-    """Searches latents for images, step by step. The model is not changed.
+    """Searches latents for images [N,3,R,R] in -1..1, step by step. The model is not changed.
 
-    Args:
-        model: the generator; features of its discriminator, if it has one, are part of the loss.
-        images: [N,3,R,R] in -1..1 at the model's resolution.
-        config: the options.
-        mask: [N or 1,1,R,R] in 0..1; pixels count where it is 1.
-        label: the class, for class-conditional models. By default the classes of the best random samples are used.
-
-    `poll` is called several times within a step and may raise to stop; result() then still has the best so far.
+    Features of its discriminator, if it has one, are part of the loss. Pixels count where the mask [N or 1,1,R,R] in
+    0..1 is 1. Without a label, class-conditional models use the classes of the best random samples. `poll` is called
+    several times within a step and may raise to stop; result() then still has the best so far.
     """
 
     def __init__(
@@ -74,18 +67,24 @@ class Projector:
         mask: Tensor | None = None,
         label: int | None = None,
     ):
-        _check_images(model, images)
+        size = model.config.resolution
+        if images.ndim != 4 or images.shape[1:] != (3, size, size) or not len(images):
+            expected = f'the model "{model.name}" makes [N,3,{size},{size}]; resize the images first'
+            raise ValueError(f"images have shape {tuple(images.shape)}, {expected}")
         if config.starts > config.pool:
             raise ValueError(f"{config.starts} starts can't be chosen from a pool of {config.pool}; enlarge the pool")
         if config.generations:
-            import_cma()  # so that a missing package is reported at once
+            import_optional("cma", "generations")  # so that a missing package is reported at once
         self.model, self.config, self.label = model, config, label
         self.targets = images.to(model.w_mean).clamp(-1, 1)
         self.mask = None if mask is None else _checked_mask(mask, self.targets)
         self.poll: Callable[[], None] = lambda: None
         self.steps_done = 0
         self.steps_total = config.generations * config.generation_steps + config.steps
-        self._lpips = _load_lpips(model.w_mean.device) if config.lpips_weight else None
+        self._lpips = None
+        if config.lpips_weight:
+            lpips = import_optional("lpips", "lpips_weight").LPIPS(net="vgg", verbose=False)
+            self._lpips = lpips.to(model.w_mean.device).requires_grad_(False)
         with torch.no_grad():
             self._target_features = self._embed(self.targets)
         self._cma_es: CmaEs | None = None
@@ -97,10 +96,7 @@ class Projector:
         return self.steps_done >= self.steps_total
 
     def step(self) -> dict[str, float]:
-        """One optimisation step of all images and starts. -> medians over the images: loss and psnr (dB) of the best.
-
-        The first step also chooses the starts.
-        """
+        """One step of all images and starts, which the first chooses. -> medians of the best's loss and psnr (dB)."""
         if self.finished:
             raise ValueError(f"all {self.steps_total} steps are done")
         if self._optimiser is None or self._optimiser.finished:
@@ -116,14 +112,16 @@ class Projector:
             raise ValueError("nothing has been projected yet: take a step first")
         return self._best
 
-    # ---------------------------------------------------------------------------------------------------- the starts
-
     def _next_optimiser(self) -> LatentOptimiser:
         config = self.config
         if not config.generations:
             start = self._best_of_pool(config.starts)
         elif self.steps_done < config.generations * config.generation_steps:
-            start = self._next_generation()
+            if self._cma_es is None:
+                self._cma_es = CmaEs(self._best_of_pool(1), latent_std(self.model, config.space), config.seed)
+            else:
+                self._cma_es.tell(self._optimiser.best_score)
+            start = self._cma_es.ask()
             config = config.model_copy(update={"steps": config.generation_steps})
         else:
             start = self._optimiser.best[self._best_rows(config.starts).flatten()]
@@ -144,21 +142,11 @@ class Projector:
         best = losses_of_pool.topk(count, largest=False).indices.flatten()
         return to_space(self.model, z[best], self.config.space)
 
-    def _next_generation(self) -> Latents:
-        if self._cma_es is None:
-            std = latent_std(self.model, self.config.space)
-            self._cma_es = CmaEs(self._best_of_pool(1), std, self.config.seed)
-        else:
-            self._cma_es.tell(self._optimiser.best_score)
-        return self._cma_es.ask()
-
     def _best_rows(self, count: int) -> Tensor:
         """Rows of the optimiser's `count` best states for each image, best first: [N, count]."""
         losses = rearrange(self._optimiser.best_score, "(n starts) -> n starts", n=len(self.targets))
         order = losses.argsort(dim=1, stable=True)[:, :count]
         return order + losses.shape[1] * torch.arange(len(order), device=order.device)[:, None]
-
-    # ------------------------------------------------------------------------------------------------------ the loss
 
     def _embed(self, images: Tensor) -> Tensor:
         """[B,F] such that the squared distance of two rows is the loss of pixels and discriminator features."""
@@ -176,39 +164,31 @@ class Projector:
         return images if self.mask is None else self.targets[targets].lerp(images, self.mask[targets])
 
     def _criterion(self, images: Tensor, rows: slice) -> tuple[Tensor, Tensor]:
-        count = len(self.targets)
-        starts = len(self._optimiser.best) // count
-        target = repeat(torch.arange(count, device=images.device), "n -> (n starts)", starts=starts)[rows]
+        count = len(self._optimiser.best)
+        target = torch.arange(count, device=images.device)[rows] // (count // len(self.targets))
         images = self._fill_masked(images, target)
         loss = (self._embed(images) - self._target_features[target]).square().sum(dim=1)
         if self._lpips is not None:
             loss = loss + self.config.lpips_weight * self._lpips(images, self.targets[target]).flatten()
         return loss, loss.detach()
 
-    # ---------------------------------------------------------------------------------------------------- the result
-
     def _keep_best(self) -> None:
         """Keeps the best state of each image: the optimiser's, or an earlier one's with a lower loss."""
-        optimiser, rows = self._optimiser, self._best_rows(1)[:, 0]
+        optimiser = self._optimiser
+        rows = self._best_rows(1)[:, 0]
         images = optimiser.best_images[rows]
         noise = [noise_map[rows] for noise_map in optimiser.best_noise]
         decibels = psnr(images, self.targets, self.mask)
         new = Projection(optimiser.best[rows], images, optimiser.best_score[rows], decibels, noise)
         if self._best is not None:
-            old, worse = self._best, new.loss >= self._best.loss
-            tensors = [new.latents.data, new.images, new.loss, new.psnr, *new.noise]
-            for tensor, earlier in zip(tensors, [old.latents.data, old.images, old.loss, old.psnr, *old.noise]):
+            worse = new.loss >= self._best.loss
+            for tensor, earlier in zip(_tensors(new), _tensors(self._best)):
                 tensor[worse] = earlier[worse]
         self._best = new
 
 
-def _check_images(model: GanModel, images: Tensor) -> None:
-    size = model.config.resolution
-    if images.ndim != 4 or images.shape[1:] != (3, size, size) or not len(images):
-        raise ValueError(
-            f'images have shape {tuple(images.shape)}, the model "{model.name}" makes [N,3,{size},{size}]; resize the '
-            "images first"
-        )
+def _tensors(result: Projection) -> list[Tensor]:
+    return [result.latents.data, result.images, result.loss, result.psnr, *result.noise]
 
 
 def _checked_mask(mask: Tensor, images: Tensor) -> Tensor:
@@ -220,11 +200,3 @@ def _checked_mask(mask: Tensor, images: Tensor) -> Tensor:
     if not bool((mask > 0).flatten(1).any(dim=1).all()):
         raise ValueError("the mask is empty, so that no pixel counts; mark in white what is to be projected")
     return mask
-
-
-def _load_lpips(device: torch.device):
-    try:
-        import lpips
-    except ImportError as error:
-        raise ValueError("lpips_weight needs the package lpips: pip install lpips, or set it to 0") from error
-    return lpips.LPIPS(net="vgg", verbose=False).to(device).requires_grad_(False)

@@ -3,44 +3,41 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable
+from importlib import import_module
+from types import ModuleType
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from einops import reduce
-from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from ..latents.sampling import sample_z
 from ..latents.spaces import Latents, Space, to_w
 from ..networks.stylegan2 import GanModel, Noise
+from ..options import Options, option
 from ..random_streams import stream
 
+# Images [b,3,R,R] and their rows among the latents -> losses [b] to minimise, scores [b] to choose the best state by.
 Criterion = Callable[[Tensor, slice], tuple[Tensor, Tensor]]
 
 
-class OptimiserConfig(BaseModel):
+class OptimiserConfig(Options):
     """Gradient descent on latents that starts from the best of many random samples."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    space: Space = Field(
-        default="z",
-        description="z: shared with customised models. w: more exact. w+: most exact, a style for each layer.",
+    space: Space = option(
+        "z", "z: shared with customised models. w: more exact. w+: most exact, a style for each layer."
     )
-    steps: int = Field(default=200, ge=1, le=10_000, description="Optimisation steps.")
-    learning_rate: float = Field(
-        default=0.1, gt=0, le=10, description="Largest step in standard deviations of latents."
-    )
-    ramp_up: float = Field(default=0.05, ge=0, le=1, description="Share of the steps with a rising learning rate.")
-    ramp_down: float = Field(default=0.25, ge=0, le=1, description="Share of the steps with a falling learning rate.")
-    latent_noise: float = Field(
-        default=0.05, ge=0, le=2, description="Noise added to the latents in early steps, in standard deviations."
-    )
-    pool: int = Field(default=512, ge=1, le=100_000, description="Random samples to choose starting points from.")
-    batch: int = Field(default=16, ge=1, le=256, description="Images in memory at a time.")
-    seed: int = Field(default=0, ge=0, le=2**64 - 1, description="Seed of the random samples and noise.")
+    steps: int = option(200, "Optimisation steps.", ge=1, le=10_000)
+    learning_rate: float = option(0.1, "Largest step in standard deviations of latents.", gt=0, le=10, advanced=True)
+    ramp_up: float = option(0.05, "Share of the steps with a rising learning rate.", ge=0, le=1)
+    ramp_down: float = option(0.25, "Share of the steps with a falling learning rate.", ge=0, le=1)
+    latent_noise: float = option(0.05, "Noise added to the latents in early steps, in standard deviations.", ge=0, le=2)
+    pool: int = option(512, "Random samples to choose starting points from.", ge=1, le=100_000)
+    batch: int = option(16, "Images in memory at a time.", ge=1, le=256)
+    seed: int = option(0, "Seed of the random samples and noise.", ge=0, le=2**64 - 1)
 
 
 class LatentOptimiser:
@@ -81,13 +78,9 @@ class LatentOptimiser:
         return self.steps_done >= self.config.steps
 
     def step(self, criterion: Criterion, poll: Callable[[], None], noise_weight: float = 0.0) -> None:
-        """One step of all latents.
+        """One step of all latents. poll is called before each batch; if it raises, the best state remains valid.
 
-        Args:
-            criterion: images [b,3,R,R] and their rows among the B latents -> losses [b], which are minimised, and
-                scores [b], by which the best state is chosen (without gradients).
-            poll: called before each batch; may raise to stop. The best state then is as before or better.
-            noise_weight: weight of the penalty that keeps fitted noise maps random.
+        noise_weight: of the penalty that keeps fitted noise maps random.
         """
         config = self.config
         progress = self.steps_done / config.steps
@@ -114,12 +107,10 @@ class LatentOptimiser:
     def _accumulate_gradients(self, rows: slice, jitter: Tensor, criterion: Criterion, noise_weight: float) -> None:
         """Adds the gradients of some rows, and keeps their state where it is the best so far."""
         generator, space, labels = self.model.generator, self.best.space, self.best.labels
-        latents = self.data[rows] + jitter[rows]
+        w = latents = self.data[rows] + jitter[rows]
         if space == "z":
             latents = on_sphere(latents)
             w = generator.map(latents, None if labels is None else labels[rows])
-        else:
-            w = latents
         noise_maps = [noise_map[rows] for noise_map in self.noise_maps]
         images = generator.synthesize(w, noise=noise_maps or self.noise)
         losses, scores = criterion(images, rows)
@@ -154,9 +145,9 @@ def latent_std(model: GanModel, space: Space) -> float:
 
 
 def noise_penalty(maps: list[Tensor]) -> Tensor:
-    """StyleGAN2's noise regularisation for each sample -> [B]: squared correlation of neighbouring pixels.
+    """StyleGAN2's regularisation of the noise maps [B,1,s,s] of each layer -> [B]: squared correlation of neighbours.
 
-    maps: [B,1,s,s] of each layer. Each is also halved in size again and again, down to 8 px.
+    Each map is also halved in size again and again, down to 8 px.
     """
     total = maps[0].new_zeros(len(maps[0]))
     for noise in maps:
@@ -166,3 +157,13 @@ def noise_penalty(maps: list[Tensor]) -> Tensor:
                 total = total + correlation.square()
             noise = F.avg_pool2d(noise, 2) * 2
     return total
+
+
+def import_optional(package: str, option: str) -> ModuleType:
+    """A package that one option needs. Raises ValueError if it is not installed."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of matplotlib, which cma would need to plot
+            return import_module(package)
+    except ImportError as error:
+        raise ValueError(f"{option} needs the package {package}: pip install {package}, or set it to 0") from error

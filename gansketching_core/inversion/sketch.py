@@ -6,12 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from pydantic import Field
 from torch import Tensor
 
-from ..latents.sampling import render, render_batches, sample_z
+from ..latents.sampling import Sketcher, render, render_batches, sample_z
 from ..latents.spaces import Latents, to_space
 from ..networks.stylegan2 import GanModel
+from ..options import option
 from ..sketches.distance import ChamferToSketches, SketchDistance
 from .optimise import LatentOptimiser, OptimiserConfig
 
@@ -19,8 +19,8 @@ from .optimise import LatentOptimiser, OptimiserConfig
 class SketchSearchConfig(OptimiserConfig):
     """How latents are searched for sketches."""
 
-    steps: int = Field(default=40, ge=0, le=10_000, description="Optimisation steps; 0: the best random samples.")
-    count: int = Field(default=8, ge=1, le=256, description="How many latents to search for.")
+    steps: int = option(40, "Optimisation steps; 0: the best random samples.", ge=0, le=10_000)
+    count: int = option(8, "How many latents to search for.", ge=1, le=256)
 
 
 @dataclass(frozen=True)
@@ -34,24 +34,18 @@ class SketchMatches:
 
 
 class SketchSearch:
-    """Searches different latents whose images, drawn by `photosketch`, look like the sketches.
+    """Searches different latents whose images, drawn by `photosketch`, look like sketches [M,1,R,R] in -1..1, paper +1.
 
     The first step chooses the `count` nearest of many random samples by Chamfer distance; each further step improves
-    them by gradients through the sketcher. `poll` is as in Projector.
-
-    Args:
-        model: the generator; it is not changed.
-        sketches: [M,1,R,R] in -1..1, paper +1. Each latent is optimised for the sketch that it is nearest to at first.
-        photosketch: photo [B,3,R,R] in -1..1 -> drawing [B,1,R,R] in -1..1.
-        config: the options.
-        label: the class, for class-conditional models.
+    them by gradients through the sketcher, each for the sketch that it was nearest to at first. The model is not
+    changed. `poll` is as in Projector.
     """
 
     def __init__(
         self,
         model: GanModel,
         sketches: Tensor,
-        photosketch: Callable[[Tensor], Tensor],
+        photosketch: Sketcher,
         config: SketchSearchConfig = SketchSearchConfig(),  # noqa: B008 (frozen)
         *,
         label: int | None = None,

@@ -31,8 +31,7 @@ class Directions:
     name: str = ""  # of the model
 
     def __post_init__(self):
-        shape = tuple(self.components.shape)
-        mean, stdev = tuple(self.mean.shape), tuple(self.stdev.shape)
+        shape, mean, stdev = (tuple(tensor.shape) for tensor in (self.components, self.mean, self.stdev))
         if len(shape) != 2 or 0 in shape or mean != shape[1:] or stdev != shape[:1]:
             raise ValueError(f"directions have shapes {shape}, {mean}, {stdev}; expected [K, w_dim], [w_dim], [K]")
 

@@ -68,12 +68,10 @@ def walk(keys: Latents, frames: int, *, loop: bool = False, mode: Literal["auto"
         raise ValueError(f"a walk needs at least two latents and one frame; latents: {count}, frames is {frames}")
     segments = count if loop else count - 1
     intervals = frames if loop else max(frames - 1, 1)
-    positions = [frame * segments / intervals for frame in range(frames)]
-    segment = [min(math.floor(position), segments - 1) for position in positions]
-    following = [(k + 1) % count for k in segment]
-    t = torch.tensor([position - k for position, k in zip(positions, segment)])
+    positions = torch.arange(frames, dtype=torch.float64) * segments / intervals
+    segment = positions.long().clamp(max=segments - 1)
     interpolate = slerp if mode == "slerp" or (mode == "auto" and keys.space == "z") else lerp
-    return interpolate(keys[segment], keys[following], t)
+    return interpolate(keys[segment], keys[(segment + 1) % count], positions - segment)
 
 
 def style_mix(model: GanModel, base: Latents, styles: Latents, first: int = 0, last: int | None = None) -> Latents:

@@ -99,13 +99,13 @@ def _read_npz(path: Path) -> dict[str, Tensor]:
                 size = file.zip.getinfo(f"{name}.npy").file_size
                 if size > LARGEST_ARRAY:
                     raise ValueError(f"{name} would take {size / 2**20:.0f} MiB")
-            components, mean, stdev = (file[name].astype(np.float32, casting="same_kind") for name in GANSPACE_ARRAYS)
+            arrays = [file[f"{name}.npy"].astype(np.float32, casting="same_kind") for name in GANSPACE_ARRAYS]
     except Exception as error:  # zipfile and numpy raise errors of many types for damaged files
         raise ValueError(f"{path} can't be read as GANSpace directions: {error}") from error
+    components, mean, stdev = arrays
     if components.ndim != 3 or components.shape[1] != 1 or mean.size != components.shape[2]:
         raise ValueError(
             f"{path} has directions of shape {components.shape} and mean {mean.shape}; expected [K,1,w_dim] and "
             "[1,w_dim], as GANSpace computes them for the style space of StyleGAN2"
         )
-    arrays = (components[:, 0], mean.reshape(-1), stdev)
-    return dict(zip(DIRECTIONS, map(torch.from_numpy, arrays)))
+    return dict(zip(DIRECTIONS, map(torch.from_numpy, (components[:, 0], mean.reshape(-1), stdev))))

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from ..networks.stylegan2 import GanModel
+from ..options import Options, option
 from ..random_streams import stream
 from .spaces import Latents, truncate
 
@@ -18,20 +18,12 @@ OnBatch = Callable[[int, int], None]  # (samples done, samples in all); may rais
 Sketcher = Callable[[Tensor], Tensor]  # photo [B,3,R,R] in -1..1 -> line drawing [B,1,R,R] in -1..1, paper +1
 
 
-class SampleConfig(BaseModel):
+class SampleConfig(Options):
     """How latents become images."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    truncation: float = Field(
-        default=1.0, ge=0.0, le=2.0, description="Below 1: more typical images. 0: all are the average one."
-    )
-    truncation_cutoff: int = Field(
-        default=0, ge=0, le=18, description="Layers to truncate, from the first (shape). 0: all."
-    )
-    noise: NoiseMode = Field(
-        default="const", description="Fine texture: const is the same in all images, random differs, none is smooth."
-    )
+    truncation: float = option(1.0, "Below 1: more typical images. 0: all are the average one.", ge=0.0, le=2.0)
+    truncation_cutoff: int = option(0, "Layers to truncate, from the first (shape). 0: all.", ge=0, le=18)
+    noise: NoiseMode = option("const", "Fine texture: const is the same in all images, random differs, none is smooth.")
 
 
 def sample_z(model: GanModel, count: int, seed: int = 0, labels: Tensor | Sequence[int] | int | None = None) -> Latents:

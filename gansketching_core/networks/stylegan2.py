@@ -15,32 +15,31 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import model_validator
 from torch import Tensor, nn
 
+from ..options import Options, option
 from .precision import full_precision
 from .resampling import downsample, fir, upsample
 
 ACTIVATION_GAIN = math.sqrt(2)
 
 
-class GanConfig(BaseModel):
+class GanConfig(Options):
     """Architecture of a generator and its discriminator. It is read from model files, never asked of the user."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    resolution: int = Field(default=256, description="Side of the images in pixels; a power of two, 32 to 1024.")
-    z_dim: int = Field(default=512, ge=1, le=4096, description="Length of the latent z.")
-    w_dim: int = Field(default=512, ge=1, le=4096, description="Length of the intermediate latent w.")
-    mapping_layers: int = Field(default=8, ge=1, le=64, description="Depth of the mapping network.")
-    mapping_lr_mul: float = Field(default=0.01, gt=0, description="Learning rate multiplier of the mapping network.")
-    channels: tuple[int, ...] = Field(default=(), description="Channels at 4, 8, ... pixels; empty: config-f's.")
-    class_count: int = Field(default=0, ge=0, le=100_000, description="Number of classes; 0: unconditional.")
-    conv_clamp: float | None = Field(default=None, gt=0, description="Bound on activations, for float16.")
-    residual_discriminator: bool = Field(default=True, description="False: no skip branches.")
-    stddev_group: int = Field(default=4, ge=1, le=4096, description="Group of the minibatch standard deviation.")
-    cmap_dim: int = Field(default=0, ge=0, le=4096, description="Projection length of a conditional discriminator.")
-    discriminator_mapping_layers: int = Field(default=8, ge=1, le=64, description="Depth of D's label network.")
+    resolution: int = option(256, "Side of the images in pixels; a power of two, 32 to 1024.")
+    z_dim: int = option(512, "Length of the latent z.", ge=1, le=4096)
+    w_dim: int = option(512, "Length of the intermediate latent w.", ge=1, le=4096)
+    mapping_layers: int = option(8, "Depth of the mapping network.", ge=1, le=64)
+    mapping_lr_mul: float = option(0.01, "Learning rate multiplier of the mapping network.", gt=0)
+    channels: tuple[int, ...] = option((), "Channels at 4, 8, ... pixels; empty: config-f's.")
+    class_count: int = option(0, "Number of classes; 0: unconditional.", ge=0, le=100_000)
+    conv_clamp: float | None = option(None, "Bound on activations, for float16.", gt=0)
+    residual_discriminator: bool = option(True, "False: no skip branches.")
+    stddev_group: int = option(4, "Group of the minibatch standard deviation.", ge=1, le=4096)
+    cmap_dim: int = option(0, "Projection length of a conditional discriminator.", ge=0, le=4096)
+    discriminator_mapping_layers: int = option(8, "Depth of D's label network.", ge=1, le=64)
 
     @model_validator(mode="after")
     def _fill_and_check(self):
