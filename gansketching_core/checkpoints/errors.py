@@ -8,6 +8,8 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from ..options import explain
+
 _KINDS = {
     "model": ("a StyleGAN2 model", "load it as a model"),
     "generator": ("a StyleGAN2 generator", "load it as a model"),
@@ -36,11 +38,7 @@ def name_in_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except ValidationError as error:
-        reasons = []
-        for problem in error.errors():
-            words = [*problem["loc"], problem["msg"].removeprefix("Value error, ")]
-            reasons.append(" ".join(map(str, words)))
-        raise ValueError(f"{path.name}: networks of this shape are not supported: {'; '.join(reasons)}") from None
+        raise ValueError(f"{path.name}: networks of this shape are not supported: {explain(error)}") from None
     except ValueError as error:
         raise ValueError(f"{path.name}: {error}") from error
     except Exception as error:  # readers raise errors of many types on broken files

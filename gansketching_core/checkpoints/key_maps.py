@@ -1,8 +1,7 @@
 """The tensor names of rosinality's and NVIDIA's StyleGAN2, mapped to this package's.
 
-Each function takes a network as it is stored in a file and returns Weights: tensors under this package's names, and the
-fields of GanConfig that the tensors and the network's attributes determine. Missing and unknown tensors are errors.
-Shapes are compared later, when the network is built.
+Each function takes a network as it is stored in a file and returns Weights. Tensors without a rule keep their names,
+which makes them unexpected when the network is built; shapes are compared then, too.
 """
 
 from __future__ import annotations
@@ -36,8 +35,7 @@ Rule = tuple[str, str | Callable[[re.Match], str]]
 def _rename(state: Mapping[str, Tensor], rules: Iterable[Rule]) -> dict[str, Tensor]:
     """`state` under new names, without the axes of length 1 that other implementations put around a value.
 
-    rules: (pattern, new name); the first pattern that matches a whole name applies, and "" leaves the tensor out. Names
-    without a rule are kept: they are unexpected ones when the network is built.
+    rules: (pattern, new name); the first pattern that matches a whole name applies, and "" leaves the tensor out.
     """
     tensors = {}
     for name, value in state.items():
@@ -116,9 +114,6 @@ def _check_filter(state: Mapping[str, Tensor], suffix: str, gain: float) -> None
             raise UnsupportedError(f"{name} is another low-pass filter than StyleGAN2's [1, 3, 3, 1]")
 
 
-# ----------------------------------------------------------------------------------- GANSketching and rosinality (.pt)
-
-
 def state_dict_kind(names: Iterable[str]) -> str:
     """What a state dict is of: "generator", "discriminator", "photosketch", "stylegan3", or words for people."""
     names = set(names)
@@ -192,26 +187,18 @@ def rosinality_generator(state: Mapping[str, Tensor]) -> Weights:
     tensors = _rename(state, _ROSINALITY_GENERATOR)
     fields = _generator_fields(tensors)
     tensors.setdefault("mapping.w_shift", torch.zeros(fields["w_dim"]))
-    if not any(name.endswith("noise_const") for name in tensors):
-        tensors |= _constant_noise(len(fields["channels"]))
+    if not any(name.endswith("noise_const") for name in tensors):  # the earliest files: the same noise every time
+        rng = torch.Generator().manual_seed(0)
+        for k in range(2 * min(len(fields["channels"]), 9) - 1):
+            size = 2 ** ((k + 5) // 2)
+            tensors[f"synthesis.layers.{k}.noise_const"] = torch.randn(size, size, generator=rng)
     return Weights(tensors, fields)
-
-
-def _constant_noise(blocks: int) -> dict[str, Tensor]:
-    """Constant noise for the earliest files, which have none; the same every time."""
-    rng = torch.Generator().manual_seed(0)
-    sizes = [2 ** ((k + 5) // 2) for k in range(2 * min(blocks, 9) - 1)]
-    noise = [torch.randn(size, size, generator=rng) for size in sizes]
-    return {f"synthesis.layers.{k}.noise_const": values for k, values in enumerate(noise)}
 
 
 def rosinality_discriminator(state: Mapping[str, Tensor]) -> Weights:
     """The state dict of a Discriminator of rosinality's or GANSketching's."""
     tensors = _rename(state, _ROSINALITY_DISCRIMINATOR)
     return Weights(tensors, _discriminator_fields(tensors))
-
-
-# ------------------------------------------------------------------------------------------------- NVIDIA, PyTorch
 
 
 def _block(size: str | int) -> int:
@@ -307,8 +294,6 @@ def _nvidia_discriminator(state: Mapping[str, Tensor], architecture: str, fields
         tensors["mapping.w_shift"] = torch.zeros(fields["cmap_dim"])
     return Weights(tensors, fields)
 
-
-# ---------------------------------------------------------------------------------------------- NVIDIA, TensorFlow
 
 _TENSORFLOW: tuple[Rule, ...] = (  # paths of variables, and NVIDIA's PyTorch names
     (r"dlatent_avg", "mapping.w_avg"),

@@ -2,8 +2,7 @@
 
 The formats are this package's `.safetensors`, GANSketching's `netG.pth` and `netD.pth`, rosinality's `.pt`, and
 NVIDIA's `.pkl` of PyTorch and TensorFlow. No code from a file is ever run, and memory is taken only for what a file
-really holds: networks are built without storage, their shapes are compared with the file's, and then the file's
-tensors are assigned.
+really holds.
 """
 
 from __future__ import annotations

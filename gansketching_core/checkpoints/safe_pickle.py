@@ -78,24 +78,18 @@ class UnsafeFileError(ValueError):
 
 def load_torch(path: Path) -> Any:
     """The content of a PyTorch file: dicts, lists, numbers, argparse.Namespace, and tensors on the CPU."""
-    _check_zip(path)
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+        names = {member.filename.split("/")[-1] for member in members}
+        if "constants.pkl" in names:
+            raise ValueError("this is a TorchScript program, not weights; get the checkpoint it was made from")
+        if "data.pkl" not in names:
+            raise ValueError("this is a zip archive, not a model file; unpack it first")
+        if any(member.compress_type != zipfile.ZIP_STORED for member in members):
+            raise ValueError("the file's members are compressed, which PyTorch never does; it was refused")
     with path.open("rb") as file:
         return _torch_load(file)
-
-
-def _check_zip(path: Path) -> None:
-    """Raise ValueError for zip files that are not PyTorch checkpoints."""
-    if not zipfile.is_zipfile(path):
-        return
-    with zipfile.ZipFile(path) as archive:
-        members = archive.infolist()
-    names = {member.filename.split("/")[-1] for member in members}
-    if "constants.pkl" in names:
-        raise ValueError("this is a TorchScript program, not weights; get the checkpoint it was made from")
-    if "data.pkl" not in names:
-        raise ValueError("this is a zip archive, not a model file; unpack it first")
-    if any(member.compress_type != zipfile.ZIP_STORED for member in members):
-        raise ValueError("the file's members are compressed, which PyTorch never does; it was refused")
 
 
 def _torch_load(file: BinaryIO) -> Any:

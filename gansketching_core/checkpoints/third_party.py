@@ -81,20 +81,13 @@ def read_networks(kind: str, content: Any, path: Path) -> Networks:
         raise WrongKindError(kind, "model")
     generator = key_maps.rosinality_generator(state_dict_of("generator", content, path))
     metadata = {"source": "state dict of GANSketching or rosinality"}
-    beside = next((candidate for candidate in _discriminator_paths(path) if candidate.is_file()), None)
+    # The reference keeps the discriminator of photos beside it: netG.pth, netD.pth; 75000_net_G.pth, ..._D_image.pth.
+    ends = ("D_image", "D") if path.stem.endswith(("netG", "_net_G")) else ()
+    candidates = [path.with_stem(path.stem[:-1] + end) for end in ends]
+    beside = next((candidate for candidate in candidates if candidate.is_file()), None)
     if beside is None:
         return Networks(generator, None, metadata)
     return _join(generator, lambda: _read_discriminator(beside), {**metadata, "discriminator": beside.name})
-
-
-def _discriminator_paths(path: Path) -> list[Path]:
-    """Where the reference keeps the discriminator of photos: netG.pth, netD.pth; 75000_net_G.pth, ..._D_image.pth."""
-    stem, suffix = path.stem, path.suffix
-    if stem.endswith("netG"):
-        return [path.with_name(stem[:-1] + "D" + suffix)]
-    if stem.endswith("_net_G"):
-        return [path.with_name(stem[:-1] + end + suffix) for end in ("D_image", "D")]
-    return []
 
 
 def _read_discriminator(path: Path) -> Weights:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import http.client
-import json
 import shutil
 import time
 import urllib.error
@@ -65,14 +64,25 @@ def fetch(address: str, target: Path, *, on_bytes: Report | None = None, poll: P
     for attempt in range(TRIES):
         poll()
         before = _size(part)
-        error = _try(address, part, on_bytes, poll)
-        if error is None:
+        try:
+            _receive(address, part, on_bytes, poll)
             break
+        except urllib.error.HTTPError as error:
+            failure = error
+            if error.code == 416:  # "range not satisfiable": `part` is either complete or of another file
+                if before and error.headers.get("Content-Range") == f"bytes */{before}":
+                    break
+                part.unlink(missing_ok=True)
+            elif error.code not in RETRIABLE:
+                answer = f"{error.code} {error.reason}"
+                raise ValueError(f"{address} can't be downloaded: the server answers {answer}") from error
+        except (OSError, http.client.HTTPException) as error:  # also timeouts and broken connections
+            failure = error
         if attempt == TRIES - 1:
             raise ConnectionError(
-                f"the download of {address} broke off {TRIES} times ({error or type(error).__name__}); "
+                f"the download of {address} broke off {TRIES} times ({failure or type(failure).__name__}); "
                 f"{_size(part) / 1e6:.1f} MB are kept: try again later to resume it"
-            ) from error
+            ) from failure
         if _size(part) <= before:
             _wait(PAUSE * 2**attempt, poll)
     digest = hashlib.sha256()
@@ -93,25 +103,6 @@ def discard(target: Path) -> None:
         target.parent.rmdir()
 
 
-def _try(address: str, part: Path, on_bytes: Report | None, poll: Poll) -> Exception | None:
-    """One try to complete `part`: None, or the error if another try may help. ValueError if none will."""
-    before = _size(part)
-    try:
-        _receive(address, part, on_bytes, poll)
-    except urllib.error.HTTPError as error:
-        if error.code == 416:  # "range not satisfiable": `part` is either complete or of another file
-            if before and error.headers.get("Content-Range") == f"bytes */{before}":
-                return None
-            part.unlink(missing_ok=True)
-        elif error.code not in RETRIABLE:
-            answer = f"{error.code} {error.reason}"
-            raise ValueError(f"{address} can't be downloaded: the server answers {answer}") from error
-        return error
-    except (OSError, http.client.HTTPException) as error:  # also timeouts and broken connections
-        return error
-    return None
-
-
 def _size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
 
@@ -124,17 +115,8 @@ def _wait(seconds: float, poll: Poll) -> None:
 
 
 def _note(part: Path) -> Path:
-    """The JSON file that says of which address and version a part is."""
-    return part.with_name(part.name + ".json")
-
-
-def _read_note(part: Path) -> dict[str, str]:
-    """Address and version of a part; empty if that is not known, for example after a crash while it was written."""
-    try:
-        note = json.loads(_note(part).read_text())
-    except (FileNotFoundError, ValueError):
-        return {}
-    return note if isinstance(note, dict) else {}
+    """The text file that says of which address and which version a part is, in two lines."""
+    return part.with_name(part.name + ".txt")
 
 
 def _version(headers) -> str:
@@ -145,11 +127,13 @@ def _version(headers) -> str:
 
 def _receive(address: str, part: Path, on_bytes: Report | None, poll: Poll) -> None:
     """Append the rest of the file to `part`, or write all of it if it has changed on the server."""
-    start, note = _size(part), _read_note(part)
+    start = _size(part)
+    note = _note(part).read_text("latin-1") if _note(part).exists() else ""
+    noted_address, _, version = note.partition("\n")
     request = urllib.request.Request(address, headers={"User-Agent": "gansketching"})
-    if start and note.get("address") == address and note.get("version"):
+    if start and noted_address == address and version:
         request.add_header("Range", f"bytes={start}-")
-        request.add_header("If-Range", note["version"])
+        request.add_header("If-Range", version)
     else:
         start = 0
     with _opener.open(request, timeout=TIMEOUT) as response:
@@ -163,7 +147,7 @@ def _receive(address: str, part: Path, on_bytes: Report | None, poll: Poll) -> N
         length = response.headers.get("Content-Length")
         total = start + int(length) if length else 0
         check_size(total, part)
-        _note(part).write_text(json.dumps({"address": address, "version": _version(response.headers)}))
+        _note(part).write_text(f"{address}\n{_version(response.headers)}", "latin-1")
         done = start
         with part.open("r+b" if start else "wb") as file:
             file.seek(start)
