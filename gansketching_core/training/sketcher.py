@@ -6,7 +6,6 @@ import copy
 import logging
 import math
 import time
-from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
@@ -24,16 +23,7 @@ from ..random_streams import seeded_init, stream
 from ..sketches.distance import chamfer
 from . import loop
 from .optimizers import update
-from .sketcher_data import (
-    SIDE,
-    Pairs,
-    augment_pairs,
-    balanced,
-    degrade,
-    ink_of_lines,
-    pairs_from_file,
-    pairs_from_photos,
-)
+from .sketcher_data import SIDE, augment_pairs, balanced, degrade, ink_of_lines, pairs_from_file, pairs_from_photos
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +50,7 @@ class SketcherConfig(Options):
 
 
 class SketcherTrainer:
-    """Trains a PhotoSketch on pairs: call `step` repeatedly, then `result`.
+    """Trains a PhotoSketch on pairs, see `sketcher_data`: call `step` repeatedly, then `result`.
 
     Equal seeds give equal runs, also across a stop and `load_state_dict`.
     """
@@ -68,7 +58,7 @@ class SketcherTrainer:
     resumes_within_step = False
 
     def __init__(
-        self, config: SketcherConfig, photos: Pairs, pairs: Pairs | None = None, *, device: torch.device | str = "cpu"
+        self, config: SketcherConfig, photos: Tensor, pairs: Tensor | None = None, *, device: torch.device | str = "cpu"
     ):
         self.config = config
         self.photos = photos
@@ -104,12 +94,11 @@ class SketcherTrainer:
         """Augmented pairs, at 128 px if `large`, else at 64 px: photo [B,3,S,S] in -1..1, ink [B,1,S,S] in 0..1."""
         count = max(2, self.config.batch // 4) if large else self.config.batch
         stroke_width = self.config.stroke_width * 64 * (1 if large else 2)  # in pixels of the pairs, of 128 px
-        from_pairs = round(count * self.config.pairs_share) if self.pairs else 0
+        from_pairs = round(count * self.config.pairs_share) if self.pairs is not None else 0
         parts = []
         for source, share in (self.photos, count - from_pairs), (self.pairs, from_pairs):
-            if source and share:
-                index = torch.randint(len(source), (share,), generator=rng)
-                parts.append(torch.cat([source.photo[index], source.distance[index], source.object[index]], dim=1))
+            if source is not None and share:
+                parts.append(source[torch.randint(len(source), (share,), generator=rng)])
         photo, ink = augment_pairs(torch.cat(parts).float() / 255, stroke_width, rng)
         if large:
             return photo, ink
@@ -150,24 +139,23 @@ def drawing_losses(raw: Tensor, ink: Tensor) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def evaluate_sketcher(
-    sketcher: torch.nn.Module, pairs: Pairs, *, size: int = 64, stroke_width: float = 0.02
+    sketcher: torch.nn.Module, pairs: Tensor, *, size: int = 64, stroke_width: float = 0.02
 ) -> dict[str, float]:
-    """Compare a sketcher's drawings of size x size px with those of the pairs: means over the pairs.
+    """Compare a sketcher's drawings of size x size px with those of the pairs [N,5,128,128]: means over the pairs.
 
     l1: absolute difference of ink (0..1) per pixel. chamfer: see `sketches.distance.chamfer`, in units of the side.
     ink, wanted: share of pixels that are ink, in the sketcher's drawings and in those of the pairs.
     """
-    totals: dict[str, float] = defaultdict(float)
-    for k in range(len(pairs)):
-        photo = resize(pairs.photo[k : k + 1].float() / 127.5 - 1, size).clamp(-1, 1)
-        ink = ink_of_lines(pairs.distance[k : k + 1].float() / 16, stroke_width * SIDE)
-        wanted = 1 - 2 * F.adaptive_avg_pool2d(ink, size)
-        drawing = sketcher(photo)
-        totals["l1"] += (drawing - wanted).abs().mean().item() / 2
-        totals["chamfer"] += chamfer(drawing, wanted).item()
-        totals["ink"] += (1 - drawing).mean().item() / 2
-        totals["wanted"] += (1 - wanted).mean().item() / 2
-    return {name: total / len(pairs) for name, total in totals.items()}
+    photos = resize(pairs[:, :3].float() / 127.5 - 1, size).clamp(-1, 1)
+    ink = ink_of_lines(pairs[:, 3:4].float() / 16, stroke_width * SIDE)
+    wanted = 1 - 2 * F.adaptive_avg_pool2d(ink, size)
+    drawings = torch.cat([sketcher(photo) for photo in photos.split(1)])
+    return {
+        "l1": (drawings - wanted).abs().mean().item() / 2,
+        "chamfer": sum(chamfer(*pair).item() for pair in zip(drawings.split(1), wanted.split(1))) / len(pairs),
+        "ink": (1 - drawings).mean().item() / 2,
+        "wanted": (1 - wanted).mean().item() / 2,
+    }
 
 
 def train_sketcher(

@@ -1,7 +1,8 @@
 """Pairs of photo and drawing: from photos on white, whose contours are computed, and from files of pairs.
 
-A drawing is stored as the distance to its lines, so that it can be rotated and zoomed with its photo and still be inked
-with strokes of one width.
+A pair is uint8 [5,128,128]: the photo (3), the distance to the nearest line of its drawing in sixteenths of a pixel,
+and the object, 255 inside and 0 on the white around it. A drawing stored as distances can be rotated and zoomed with
+its photo and still be inked with strokes of one width.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -27,25 +27,11 @@ SIDE = 128  # pixels of the training pairs
 FAR = 255 / 16  # pixels: the largest distance to lines that is stored, in sixteenths of a pixel, in one byte
 
 
-@dataclass(frozen=True)
-class Pairs:
-    """Photos with their drawings, all of them uint8."""
-
-    photo: Tensor  # [N,3,128,128]
-    distance: Tensor  # to the nearest line, in sixteenths of a pixel, [N,1,128,128]
-    object: Tensor  # 255 inside the object and 0 on the white around it, [N,1,128,128]
-
-    def __len__(self) -> int:
-        return len(self.photo)
-
-    @staticmethod
-    def stack(items: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> Pairs:
-        """From tuples of photo (uint8 [128,128,3]), lines (bool [128,128]) and object (bool [128,128])."""
-        photos, lines, objects = zip(*items)
-        distances = [(np.minimum(_distance_to(one), FAR) * 16).round().astype(np.uint8) for one in lines]
-        photo = rearrange(torch.from_numpy(np.stack(photos)), "n h w c -> n c h w").contiguous()
-        inside = torch.from_numpy(np.stack(objects)).byte() * 255
-        return Pairs(photo, torch.from_numpy(np.stack(distances))[:, None], inside[:, None])
+def make_pair(photo: np.ndarray, lines: np.ndarray, inside: np.ndarray) -> Tensor:
+    """A pair of a photo, uint8 [128,128,3], its lines and its object, both bool [128,128]."""
+    distance = (np.minimum(_distance_to(lines), FAR) * 16).round()
+    layers = np.dstack([photo, distance, inside * 255.0]).astype(np.uint8)
+    return torch.from_numpy(rearrange(layers, "h w c -> c h w")).contiguous()
 
 
 def _distance_to(mask: np.ndarray) -> np.ndarray:
@@ -89,17 +75,17 @@ def _edge_energy(photo: np.ndarray, sigma: float) -> np.ndarray:
     return vertical + horizontal
 
 
-def pairs_from_photos(photos: ImageSet) -> Pairs:
-    """Photos on white at 128 px, with the drawings computed from them."""
-    items = []
+def pairs_from_photos(photos: ImageSet) -> Tensor:
+    """Photos on white at 128 px, with the drawings computed from them: pairs [N,5,128,128]."""
+    pairs = []
     for photo in rearrange(photos.data, "n c h w -> n h w c").numpy():
         inside = find_object(photo)
-        items.append((photo, find_lines(photo, inside), inside))
-    return Pairs.stack(items)
+        pairs.append(make_pair(photo, find_lines(photo, inside), inside))
+    return torch.stack(pairs)
 
 
-def pairs_from_file(path: str | Path) -> Pairs:
-    """Read an .npz file with `photo` [N,H,H,3] and `sketch` [N,H,H] (black on white), both uint8.
+def pairs_from_file(path: str | Path) -> Tensor:
+    """Pairs [N,5,128,128] of an .npz file with `photo` [N,H,H,3] and `sketch` [N,H,H] (black on white), both uint8.
 
     Lines of a sketch that are not near an edge of the photo are left out: a network can't learn them.
     """
@@ -114,11 +100,11 @@ def pairs_from_file(path: str | Path) -> Pairs:
         raise ValueError(f"{path}: photo is {photos.shape}, sketch {sketches.shape}; expected [N,H,H,3] and [N,H,H]")
     if not photos.dtype == sketches.dtype == np.uint8:
         raise ValueError(f"{path}: photo is {photos.dtype}, sketch {sketches.dtype}; both must be uint8")
-    items = []
+    pairs = []
     for photo, sketch in zip(_resized(photos), _resized(sketches[..., None])[..., 0]):
         near_edge = _distance_to(_edge_energy(photo, sigma=1) >= 8**2) < 4
-        items.append((photo, skeleton(sketch < 128) & near_edge, find_object(photo)))
-    return Pairs.stack(items)
+        pairs.append(make_pair(photo, skeleton(sketch < 128) & near_edge, find_object(photo)))
+    return torch.stack(pairs)
 
 
 def _resized(images: np.ndarray) -> np.ndarray:

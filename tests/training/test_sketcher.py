@@ -20,11 +20,11 @@ from gansketching_core.training.sketcher import (
     train_sketcher,
 )
 from gansketching_core.training.sketcher_data import (
-    Pairs,
     augment_pairs,
     balanced,
     find_lines,
     find_object,
+    make_pair,
     pairs_from_file,
 )
 
@@ -44,8 +44,8 @@ def pairs():
     for k in range(6):
         photo = disc((50 + 5 * k, 70), 25 + 3 * k, (200 - 30 * k, 60, 20 + 30 * k))
         inside = find_object(photo)
-        items.append((photo, find_lines(photo, inside), inside))
-    return Pairs.stack(items)
+        items.append(make_pair(photo, find_lines(photo, inside), inside))
+    return torch.stack(items)
 
 
 def test_outline_is_closed_and_where_the_object_ends():
@@ -78,7 +78,7 @@ def test_pairs_file_keeps_only_lines_with_evidence(tmp_path):
     sketch = np.where((np.abs(at - 30) < 2) | (np.abs(at - 55) < 2), 0, 255).astype(np.uint8)
     np.savez(tmp_path / "pairs.npz", photo=photo[None], sketch=sketch[None])
     pairs = pairs_from_file(tmp_path / "pairs.npz")
-    lines = pairs.distance[0, 0].numpy() == 0
+    lines = pairs[0, 3].numpy() == 0
     assert lines[(np.abs(at - 30) < 2)].sum() > 100
     assert not lines[at > 40].any()
 
@@ -98,7 +98,7 @@ def test_unusable_pairs_are_named(tmp_path, arrays):
 
 
 def test_augmented_lines_follow_the_photo_with_one_pen(pairs):
-    x = torch.cat([pairs.photo, pairs.distance, pairs.object], dim=1).float() / 255
+    x = pairs.float() / 255
     for step in range(4):
         photo, ink = augment_pairs(x, 2.5, random_streams.stream(0, "sketcher training", step))
         assert photo.shape == (6, 3, 128, 128) and photo.abs().max() <= 1
