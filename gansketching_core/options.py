@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+Config = TypeVar("Config", bound=BaseModel)
 
 
 class Options(BaseModel):
@@ -20,3 +23,21 @@ def option(default: Any, description: str, *, advanced: bool = False, **limits: 
     """
     extra: Any = {"advanced": True} if advanced else None
     return Field(default=default, description=description, json_schema_extra=extra, **limits)
+
+
+def build(make: Callable[..., Config], *args: Any, name_of: Callable[[str], str] = str, **values: Any) -> Config:
+    """make(*args, **values). ValueError names all problems in one line: "steps 0: Input should be ..."."""
+    try:
+        return make(*args, **values)
+    except ValidationError as error:
+        raise ValueError(explain(error, name_of)) from error
+
+
+def explain(error: ValidationError, name_of: Callable[[str], str] = str) -> str:
+    """pydantic's problems in one line. name_of: from the name of a field to what the user knows it by."""
+    problems = []
+    for problem in error.errors(include_url=False):
+        message = problem["msg"].removeprefix("Value error, ")
+        field = ".".join(map(str, problem["loc"]))
+        problems.append(f"{name_of(field)} {problem['input']!s:.60}: {message}" if field else message)
+    return "; ".join(problems)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import typing
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-Config = TypeVar("Config", bound=BaseModel)
+from .. import options
+from ..options import Config
 
 
 def flag(name: str) -> str:
@@ -39,14 +40,7 @@ def read_flags(args: argparse.Namespace, config: type[BaseModel]) -> dict[str, A
 
 def build(make: typing.Callable[..., Config], **values: Any) -> Config:
     """make(**values). Errors name the flags: "--steps 0: Input should be greater than or equal to 1"."""
-    try:
-        return make(**values)
-    except ValidationError as error:
-        problems = []
-        for item in error.errors(include_url=False):
-            message = item["msg"].removeprefix("Value error, ")
-            problems.append(f"{flag(str(item['loc'][0]))} {item['input']}: {message}" if item["loc"] else message)
-        raise ValueError("; ".join(problems)) from error
+    return options.build(make, name_of=flag, **values)
 
 
 def _argument(annotation: Any) -> dict[str, Any]:
