@@ -8,11 +8,16 @@ from ..gansketching_core.datasets import ImageSet
 from ..gansketching_core.evaluation.evaluate import evaluate_model
 from ..gansketching_core.evaluation.sketch_match import DEFAULT_SEED, default_count, sketch_match
 from ..gansketching_core.networks.feature_networks import EXTRACTORS, OFFLINE, load_extractor
-from . import host, widgets
-from .sampling import batch_size
-from .sketching import as_sketches
+from . import host
+from . import widgets as ui
+from .sampling import IN_TURN, batch_size
+from .sketching import PHOTOSKETCH, as_sketches
+from .widgets import MODEL
 
-CLASS_INDEX = "The class, for models with classes; -1 takes all in turn. Models without classes need -1."
+EXTRACTOR = (
+    "The network whose features are compared. efficientnet-lite0 needs two small packages and no download; "
+    "inception gives figures comparable with published FID, needs torch-fidelity and downloads 91 MB."
+)
 
 
 class EvaluateModel:
@@ -33,35 +38,19 @@ class EvaluateModel:
         "The share of photos that look like some sample, 0 to 1.",
     )
     FUNCTION = "evaluate"
-
-    @classmethod
-    def INPUT_TYPES(cls):
-        photos = "Photos of what the model should make, as many as you have. Cropped to squares about their middle."
-        extractor = (
-            "The network whose features are compared. efficientnet-lite0 needs two small packages and no download; "
-            "inception gives figures comparable with published FID, needs torch-fidelity and downloads 91 MB."
-        )
-        count = "How many samples. More make the figures steadier."
-        pairs = "Steps to measure the path length with, which tells how smooth the latent space is. 0 leaves it out."
-        return {
-            "required": {
-                "model": ("GANSKETCHING_MODEL", {"tooltip": "The generator, original or customised."}),
-                "photos": ("IMAGE", {"tooltip": photos}),
-                "extractor": (list(EXTRACTORS), {"default": OFFLINE, "tooltip": extractor}),
-                "count": ("INT", {"default": 500, "min": 4, "max": 50_000, "tooltip": count}),
-                "path_length_pairs": ("INT", {"default": 0, "min": 0, "max": 50_000, "tooltip": pairs}),
-                "seed": widgets.seed(changes=False, tooltip="Seed of the samples."),
-                "class_index": ("INT", {"default": -1, "min": -1, "max": 100_000, "tooltip": CLASS_INDEX}),
-            }
-        }
+    INPUT_TYPES = ui.inputs(
+        model=ui.socket(MODEL, "The generator, original or customised."),
+        photos=ui.socket("IMAGE", "Photos of what the model should make, as many as you have. Cropped to squares."),
+        extractor=ui.one_of(EXTRACTORS, OFFLINE, EXTRACTOR),
+        count=ui.integer(500, 4, 50_000, "How many samples. More make the figures steadier."),
+        path_length_pairs=ui.integer(0, 0, 50_000, "Steps to measure the smoothness of the latent space. 0: none."),
+        seed=ui.seed(changes=False, tooltip="Seed of the samples."),
+        class_index=ui.class_index(IN_TURN),
+    )
 
     @classmethod
     def VALIDATE_INPUTS(cls, extractor):
-        try:
-            EXTRACTORS[extractor].check()
-        except ValueError as error:
-            return str(error)
-        return True
+        return ui.check(lambda name: EXTRACTORS[name].check(), extractor)
 
     def evaluate(self, model, photos, extractor, count, path_length_pairs, seed, class_index):
         photos = ImageSet(photos, model.config.resolution)
@@ -73,7 +62,7 @@ class EvaluateModel:
                 load_extractor(extractor).to(device),
                 count=count,
                 seed=seed,
-                label=None if class_index < 0 else class_index,
+                label=ui.or_none(class_index),
                 path_length_pairs=path_length_pairs,
                 batch=batch_size(model),
                 on_batch=progress.on_batch,
@@ -99,23 +88,15 @@ class SketchMatchScore:
         "The share of samples that are nearer than the original's median, 0 to 1; half of the original's are.",
     )
     FUNCTION = "score"
-
-    @classmethod
-    def INPUT_TYPES(cls):
-        sketches = "The sketches it was customised with, from Prepare Sketch: black on white, strokes as they are."
-        count = "How many samples of each model. 0: as many as fine-tuning takes, 64, above 128 px 16."
-        seed_type, seed_options = widgets.seed(changes=False, tooltip="Seed of the samples. 1 is fine-tuning's.")
-        return {
-            "required": {
-                "original": ("GANSKETCHING_MODEL", {"tooltip": "The model before customising."}),
-                "customised": ("GANSKETCHING_MODEL", {"tooltip": "The model made from it."}),
-                "sketches": ("IMAGE,MASK", {"tooltip": sketches}),
-                "photosketch": ("GANSKETCHING_PHOTOSKETCH", {"tooltip": "Draws the models' images as sketches."}),
-                "count": ("INT", {"default": 0, "min": 0, "max": 10_000, "tooltip": count}),
-                "seed": (seed_type, {**seed_options, "default": DEFAULT_SEED}),
-                "class_index": ("INT", {"default": -1, "min": -1, "max": 100_000, "tooltip": CLASS_INDEX}),
-            }
-        }
+    INPUT_TYPES = ui.inputs(
+        original=ui.socket(MODEL, "The model before customising."),
+        customised=ui.socket(MODEL, "The model made from it."),
+        sketches=ui.socket("IMAGE,MASK", "The sketches it was customised with, from Prepare Sketch."),
+        photosketch=PHOTOSKETCH,
+        count=ui.integer(0, 0, 10_000, "Samples of each model. 0: as many as fine-tuning takes, 64, above 128 px 16."),
+        seed=ui.seed(changes=False, tooltip="Seed of the samples. 1 is fine-tuning's.", default=DEFAULT_SEED),
+        class_index=ui.class_index(IN_TURN),
+    )
 
     def score(self, original, customised, sketches, photosketch, count, seed, class_index):
         count = count or default_count(original.config.resolution)
@@ -128,7 +109,7 @@ class SketchMatchScore:
                 host.on_device(photosketch, device),
                 count=count,
                 seed=seed,
-                label=None if class_index < 0 else class_index,
+                label=ui.or_none(class_index),
                 batch=batch_size(original),
                 on_batch=progress.on_batch,
             )

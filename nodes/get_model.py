@@ -11,9 +11,18 @@ from ..gansketching_core.downloads.catalogue import OFFERS
 from ..gansketching_core.downloads.fetch import size_of
 from ..gansketching_core.downloads.install import install
 from . import host, model_files
+from . import widgets as ui
+from .widgets import MODEL
 
 EVENT, ROUTE = "gansketching.download", "/gansketching/download"
 EVERY = 0.5  # seconds between messages
+TOOLTIP = "The model to download. The button first shows its address and its licence, and asks."
+SHOWN = {  # by the button
+    "gansketching_offers": {
+        name: {"about": offer.about, "address": offer.address, "licence": offer.licence}
+        for name, offer in OFFERS.items()
+    }
+}
 
 _running: dict[str, threading.Event] = {}  # name of an offer -> set to cancel its download
 _lock = threading.Lock()
@@ -31,17 +40,11 @@ class GetModel:
         "Nothing is downloaded before you press the button and accept the licence."
     )
     SEARCH_ALIASES = ("download", "pretrained", "ffhq", "cat", "church", "horse", "car", "nvidia", "weights")
-    RETURN_TYPES = ("GANSKETCHING_MODEL",)
+    RETURN_TYPES = (MODEL,)
     RETURN_NAMES = ("model",)
     OUTPUT_TOOLTIPS = ("The generator, once it is downloaded. Load StyleGAN lists it as well.",)
     FUNCTION = "load"
-
-    @classmethod
-    def INPUT_TYPES(cls):
-        tooltip = "The model to download. The button first shows its address and its licence, and asks."
-        facts = {name: {"about": o.about, "address": o.address, "licence": o.licence} for name, o in OFFERS.items()}
-        options = {"default": next(iter(OFFERS)), "tooltip": tooltip, "gansketching_offers": facts}
-        return {"required": {"offer": (list(OFFERS), options)}}
+    INPUT_TYPES = ui.inputs(offer=(list(OFFERS), {"default": next(iter(OFFERS)), "tooltip": TOOLTIP, **SHOWN}))
 
     @classmethod
     def VALIDATE_INPUTS(cls, offer):

@@ -8,20 +8,21 @@ from ..gansketching_core.latents.interpolation import style_mix, walk
 from ..gansketching_core.latents.latent_files import load_latents, save_latents
 from ..gansketching_core.latents.sampling import SampleConfig, sample_z
 from ..gansketching_core.latents.spaces import SPACES, join, to_space, truncate
-from . import model_files, widgets
+from . import model_files
+from . import widgets as ui
 from .sampling import IN_TURN
+from .widgets import LATENTS, MODEL
 
-LATENTS = "GANSKETCHING_LATENTS"
 LAST_LAYER = 17  # of the largest model, 1024 px
 
 
-def layer_widgets(first: int) -> dict[str, widgets.Widget]:
+def layer_widgets(first: int) -> dict[str, ui.Widget]:
     """A range of layers, both ends included, by default from `first` to the last one."""
     from_layer = "First layer to change. Layers 0 to 3 decide pose and shape, the others colour and texture."
     to_layer = "Last layer to change, included. -1: the last one. A model of 64 pixels has 10 layers, of 256 pixels 14."
     return {
-        "first_layer": ("INT", {"default": first, "min": 0, "max": LAST_LAYER, "tooltip": from_layer}),
-        "last_layer": ("INT", {"default": -1, "min": -1, "max": LAST_LAYER, "tooltip": to_layer}),
+        "first_layer": ui.integer(first, 0, LAST_LAYER, from_layer),
+        "last_layer": ui.integer(-1, -1, LAST_LAYER, to_layer),
     }
 
 
@@ -53,26 +54,21 @@ class LatentsFromSeed(LatentsNode):
     SEARCH_ALIASES = ("random latents", "noise", "z", "empty latent")
     OUTPUT_TOOLTIPS = ("The latents, for Sample and the nodes that change latents.",)
     FUNCTION = "sample"
-
-    @classmethod
-    def INPUT_TYPES(cls):
-        space = (
+    INPUT_TYPES = ui.inputs(
+        model=ui.socket(MODEL, "The generator that the latents are for."),
+        seed=ui.seed(changes=True, tooltip="Seed of the random latents: the same seed gives the same ones."),
+        count=ui.integer(4, 1, 1024, "How many latents. A larger number adds latents and keeps the first ones."),
+        space=ui.one_of(
+            SPACES,
+            "z",
             "z: shared by the model and its customised versions. w: the output of this model's mapping network, for "
-            "mixing and editing. w+: one w for each layer."
-        )
-        count = "How many latents. A larger number adds latents and keeps the first ones."
-        seed = "Seed of the random latents: the same seed gives the same ones."
-        inputs = {
-            "model": ("GANSKETCHING_MODEL", {"tooltip": "The generator that the latents are for."}),
-            "seed": widgets.seed(changes=True, tooltip=seed),
-            "count": ("INT", {"default": 4, "min": 1, "max": 1024, "tooltip": count}),
-            "space": (list(SPACES), {"default": "z", "tooltip": space}),
-            "class_index": widgets.class_index(IN_TURN),
-        }
-        return {"required": inputs}
+            "mixing and editing. w+: one w for each layer.",
+        ),
+        class_index=ui.class_index(IN_TURN),
+    )
 
     def sample(self, model, seed, count, space, class_index):
-        z = sample_z(model, count, seed, widgets.or_none(class_index))
+        z = sample_z(model, count, seed, ui.or_none(class_index))
         return (to_space(model, z, space),)
 
 
@@ -82,18 +78,12 @@ class InterpolateLatents(LatentsNode):
     SEARCH_ALIASES = ("latent walk", "animation", "morph", "slerp", "lerp", "film")
     OUTPUT_TOOLTIPS = ("One latent for each frame.",)
     FUNCTION = "walk"
-
-    @classmethod
-    def INPUT_TYPES(cls):
-        loop = "Return to the first latent, so that the animation repeats without a jump."
-        mode = "Interpolation between two latents. auto: slerp (a great circle) for z, else lerp (a straight line)."
-        inputs = {
-            "latents": (LATENTS, {"tooltip": "Two or more latents to pass through, in their order."}),
-            "frames": ("INT", {"default": 60, "min": 1, "max": 4096, "tooltip": "Frames of the whole walk."}),
-            "loop": ("BOOLEAN", {"default": True, "tooltip": loop}),
-            "mode": (["auto", "lerp", "slerp"], {"default": "auto", "tooltip": mode}),
-        }
-        return {"required": inputs}
+    INPUT_TYPES = ui.inputs(
+        latents=ui.socket(LATENTS, "Two or more latents to pass through, in their order."),
+        frames=ui.integer(60, 1, 4096, "Frames of the whole walk."),
+        loop=ui.switch(True, "Return to the first latent, so that the animation repeats without a jump."),
+        mode=ui.one_of(["auto", "lerp", "slerp"], "auto", "auto: slerp (a great circle) for z, else lerp (a line)."),
+    )
 
     def walk(self, latents, frames, loop, mode):
         return (walk(latents, frames, loop=loop, mode=mode),)
@@ -105,20 +95,15 @@ class StyleMix(LayerRange, LatentsNode):
     SEARCH_ALIASES = ("style mixing", "crossover", "colour transfer", "color transfer")
     OUTPUT_TOOLTIPS = ("The mixed latents, in w+: one w for each layer.",)
     FUNCTION = "mix"
-
-    @classmethod
-    def INPUT_TYPES(cls):
-        styles = "Latents that the chosen layers are taken from: as many as latents, or one for all."
-        inputs = {
-            "model": ("GANSKETCHING_MODEL", {"tooltip": "The generator that the latents are for."}),
-            "latents": (LATENTS, {"tooltip": "Latents that all other layers are taken from."}),
-            "styles": (LATENTS, {"tooltip": styles}),
-            **layer_widgets(4),
-        }
-        return {"required": inputs}
+    INPUT_TYPES = ui.inputs(
+        model=ui.socket(MODEL, "The generator that the latents are for."),
+        latents=ui.socket(LATENTS, "Latents that all other layers are taken from."),
+        styles=ui.socket(LATENTS, "Latents that the chosen layers are taken from: as many as latents, or one for all."),
+        **layer_widgets(4),
+    )
 
     def mix(self, model, latents, styles, first_layer, last_layer):
-        return (style_mix(model, latents, styles, first_layer, widgets.or_none(last_layer)),)
+        return (style_mix(model, latents, styles, first_layer, ui.or_none(last_layer)),)
 
 
 class TruncateLatents(LatentsNode):
@@ -127,17 +112,13 @@ class TruncateLatents(LatentsNode):
     SEARCH_ALIASES = ("truncation", "psi", "z to w", "average")
     OUTPUT_TOOLTIPS = ("The latents in w, or in w+ if truncation_cutoff makes layers differ.",)
     FUNCTION = "truncate"
-
-    @classmethod
-    def INPUT_TYPES(cls):
-        options = widgets.widgets(SampleConfig, skip=["noise"])
-        options["truncation"][1]["default"] = 0.7
-        inputs = {
-            "model": ("GANSKETCHING_MODEL", {"tooltip": "The generator whose mean w is used."}),
-            "latents": (LATENTS, {"tooltip": "Latents to move."}),
-            **options,
-        }
-        return {"required": inputs}
+    OPTIONS = ui.widgets(SampleConfig, skip=["noise"])
+    OPTIONS["truncation"][1]["default"] = 0.7
+    INPUT_TYPES = ui.inputs(
+        model=ui.socket(MODEL, "The generator whose mean w is used."),
+        latents=ui.socket(LATENTS, "Latents to move."),
+        **OPTIONS,
+    )
 
     def truncate(self, model, latents, truncation, truncation_cutoff):
         return (truncate(model, latents, truncation, truncation_cutoff),)
@@ -149,14 +130,11 @@ class JoinLatents(LatentsNode):
     SEARCH_ALIASES = ("batch latents", "concatenate", "append")
     OUTPUT_TOOLTIPS = ("All latents, in the order of the inputs.",)
     FUNCTION = "join"
-
-    @classmethod
-    def INPUT_TYPES(cls):
-        parts = {f"latents_{k}": (LATENTS, {"tooltip": f"Batch number {k}."}) for k in range(1, 5)}
-        return {
-            "required": {name: parts[name] for name in ("latents_1", "latents_2")},
-            "optional": {name: parts[name] for name in ("latents_3", "latents_4")},
-        }
+    INPUT_TYPES = ui.inputs(
+        latents_1=ui.socket(LATENTS, "Batch number 1."),
+        latents_2=ui.socket(LATENTS, "Batch number 2."),
+        optional={f"latents_{k}": ui.socket(LATENTS, f"Batch number {k}.") for k in (3, 4)},
+    )
 
     def join(self, latents_1, latents_2, latents_3=None, latents_4=None):
         return (join([part for part in (latents_1, latents_2, latents_3, latents_4) if part is not None]),)
@@ -168,23 +146,14 @@ class PickLatents(LatentsNode):
     SEARCH_ALIASES = ("split batch", "select", "latent from batch", "slice")
     OUTPUT_TOOLTIPS = ("The chosen latents.",)
     FUNCTION = "pick"
-
-    @classmethod
-    def INPUT_TYPES(cls):
-        numbers = "Numbers of the latents in the wanted order, counted from 0, such as 0, 4, 2-3 for 0, 4, 2 and 3."
-        inputs = {
-            "latents": (LATENTS, {"tooltip": "Latents to choose from."}),
-            "numbers": ("STRING", {"default": "0", "tooltip": numbers}),
-        }
-        return {"required": inputs}
+    INPUT_TYPES = ui.inputs(
+        latents=ui.socket(LATENTS, "Latents to choose from."),
+        numbers=ui.text("0", "Numbers from 0 of the latents in the wanted order, such as 0, 4, 2-3 for 0, 4, 2 and 3."),
+    )
 
     @classmethod
     def VALIDATE_INPUTS(cls, numbers):
-        try:
-            parse_numbers("0" if numbers is None else numbers)
-        except ValueError as error:
-            return str(error)
-        return True
+        return ui.check(parse_numbers, numbers)
 
     def pick(self, latents, numbers):
         chosen = parse_numbers(numbers)
@@ -213,11 +182,7 @@ class SaveLatents(LatentsNode):
     RETURN_NAMES = ()
     OUTPUT_NODE = True
     FUNCTION = "save"
-
-    @classmethod
-    def INPUT_TYPES(cls):
-        latents = (LATENTS, {"tooltip": "Latents to save."})
-        return {"required": {"latents": latents, "name": model_files.name_widget("latents")}}
+    INPUT_TYPES = ui.inputs(latents=ui.socket(LATENTS, "Latents to save."), name=model_files.name_widget("latents"))
 
     def save(self, latents, name):
         path = model_files.new_result(name, model_files.LATENTS)
@@ -231,20 +196,13 @@ class LoadLatents(LatentsNode):
     SEARCH_ALIASES = ("import", "restore")
     OUTPUT_TOOLTIPS = ("The latents. They fit the model they were made with and models customised from it.",)
     FUNCTION = "load"
-
-    @classmethod
-    def INPUT_TYPES(cls):
-        tooltip = "Files of output/gansketching/latents."
-        return {"required": {"name": model_files.choice(model_files.latents(), tooltip)}}
+    INPUT_TYPES = ui.inputs(name=model_files.choice(model_files.latents, "Files of output/gansketching/latents."))
+    IS_CHANGED = model_files.changes_of(model_files.latents, "name")
 
     @classmethod
     def VALIDATE_INPUTS(cls, name):
         remedy = "Save latents with Save Latents and refresh the node list (R)."
         return model_files.listed(model_files.latents(), name, remedy)
-
-    @classmethod
-    def IS_CHANGED(cls, name):
-        return model_files.version(model_files.latents(), name)
 
     def load(self, name):
         return (load_latents(model_files.pick(model_files.latents(), name)),)

@@ -11,7 +11,9 @@ from ..gansketching_core.datasets import ImageSet, image_names, load_images
 from ..gansketching_core.images import to_comfy
 from ..gansketching_core.networks.line_extractor import LineExtractor
 from . import host, model_files
+from . import widgets as ui
 from .sketching import as_sketches
+from .widgets import MODEL
 
 LINE_EXTRACTOR = "line extractor (no weights)"
 
@@ -21,24 +23,18 @@ class LoadStyleGAN:
     CATEGORY = "GANSketching/loaders"
     DESCRIPTION = "Loads a StyleGAN2 generator, or a customised model together with the model it was made from."
     SEARCH_ALIASES = ("gan", "stylegan2", "generator", "load model", "checkpoint")
-    RETURN_TYPES = ("GANSKETCHING_MODEL",)
+    RETURN_TYPES = (MODEL,)
     RETURN_NAMES = ("model",)
     OUTPUT_TOOLTIPS = ("The generator, with its discriminator if the file has one.",)
     FUNCTION = "load"
-
-    @classmethod
-    def INPUT_TYPES(cls):
-        tooltip = "Files of models/stylegan, saved customised models [output], models that the pack brings [bundled]."
-        return {"required": {"model_name": model_files.choice(model_files.generators(), tooltip)}}
+    TOOLTIP = "Files of models/stylegan, saved customised models [output], models that the pack brings [bundled]."
+    INPUT_TYPES = ui.inputs(model_name=model_files.choice(model_files.generators, TOOLTIP))
+    IS_CHANGED = model_files.changes_of(model_files.generators, "model_name")
 
     @classmethod
     def VALIDATE_INPUTS(cls, model_name):
         remedy = "Put the file into models/stylegan and refresh the node list (R)."
         return model_files.listed(model_files.generators(), model_name, remedy, problem=model_files.file_problem)
-
-    @classmethod
-    def IS_CHANGED(cls, model_name):
-        return model_files.version(model_files.generators(), model_name)
 
     def load(self, model_name):
         with host.training_mode():
@@ -50,24 +46,18 @@ class LoadPhotoSketch:
     CATEGORY = "GANSketching/loaders"
     DESCRIPTION = "Loads the network that turns photos into line drawings, so that they can be compared with sketches."
     SEARCH_ALIASES = ("photo to sketch", "line art", "lineart", "edge", "sketcher")
-    RETURN_TYPES = ("GANSKETCHING_PHOTOSKETCH",)
+    RETURN_TYPES = (ui.PHOTOSKETCH,)
     RETURN_NAMES = ("photosketch",)
     OUTPUT_TOOLTIPS = ("The photo-to-sketch network.",)
     FUNCTION = "load"
-
-    @classmethod
-    def INPUT_TYPES(cls):
-        tooltip = "The bundled network, files of models/photosketch, or a plain outline filter that needs no file."
-        return {"required": {"network": model_files.choice([*model_files.sketchers(), LINE_EXTRACTOR], tooltip)}}
+    TOOLTIP = "The bundled network, files of models/photosketch, or a plain outline filter that needs no file."
+    INPUT_TYPES = ui.inputs(network=model_files.choice(lambda: [*model_files.sketchers(), LINE_EXTRACTOR], TOOLTIP))
+    IS_CHANGED = model_files.changes_of(model_files.sketchers, "network")
 
     @classmethod
     def VALIDATE_INPUTS(cls, network):
         remedy = f'Put the file into models/photosketch and refresh the node list (R), or choose "{LINE_EXTRACTOR}".'
         return network == LINE_EXTRACTOR or model_files.listed(model_files.sketchers(), network, remedy)
-
-    @classmethod
-    def IS_CHANGED(cls, network):
-        return model_files.version(model_files.sketchers(), network)
 
     def load(self, network):
         with host.training_mode():
@@ -85,27 +75,18 @@ class LoadSketches:
     RETURN_NAMES = ("sketches",)
     OUTPUT_TOOLTIPS = ("The sketches, black lines on white paper.",)
     FUNCTION = "load"
-
-    @classmethod
-    def INPUT_TYPES(cls):
-        folder = "A subfolder of ComfyUI's input folder with one or more drawings, or one of the bundled samples."
-        limit = "Load only the first drawings, in order of their names. 0: all."
-        size = "Side of the square sketches in pixels. Fine-tuning scales them to the model's size."
-        inputs = {
-            "folder": model_files.choice(model_files.drawings(), folder),
-            "limit": ("INT", {"default": 0, "min": 0, "max": 1000, "tooltip": limit}),
-            "size": ("INT", {"default": 256, "min": 32, "max": 1024, "step": 32, "tooltip": size}),
-        }
-        return {"required": inputs}
+    FOLDER = "A subfolder of ComfyUI's input folder with one or more drawings, or one of the bundled samples."
+    INPUT_TYPES = ui.inputs(
+        folder=model_files.choice(model_files.drawings, FOLDER),
+        limit=ui.integer(0, 0, 1000, "Load only the first drawings, in order of their names. 0: all."),
+        size=ui.integer(256, 32, 1024, "Side of the square sketches in pixels.", step=32),
+    )
+    IS_CHANGED = model_files.changes_of(model_files.drawings, "folder")
 
     @classmethod
     def VALIDATE_INPUTS(cls, folder):
         remedy = "Make a folder with drawings inside ComfyUI's input folder and refresh the node list (R)."
         return model_files.listed(model_files.drawings(), folder, remedy)
-
-    @classmethod
-    def IS_CHANGED(cls, folder, limit=0, size=0):
-        return model_files.version(model_files.drawings(), folder)
 
     def load(self, folder, limit, size):
         path = model_files.pick(model_files.drawings(), folder)
@@ -122,27 +103,18 @@ class LoadPhotos:
     RETURN_NAMES = ("images",)
     OUTPUT_TOOLTIPS = ("The photos, cropped to squares about their middle.",)
     FUNCTION = "load"
-
-    @classmethod
-    def INPUT_TYPES(cls):
-        source = "A subfolder of ComfyUI's input folder, or the photos that come with the pack [bundled]."
-        limit = "Load only the first photos, in order of their names. 0: all."
-        size = "Side of the square images in pixels. Nodes that use them scale them to the model's size."
-        inputs = {
-            "source": model_files.choice(model_files.photos(), source),
-            "limit": ("INT", {"default": 0, "min": 0, "max": 10_000, "tooltip": limit}),
-            "size": ("INT", {"default": 256, "min": 32, "max": 1024, "step": 32, "tooltip": size}),
-        }
-        return {"required": inputs}
+    SOURCE = "A subfolder of ComfyUI's input folder, or the photos that come with the pack [bundled]."
+    INPUT_TYPES = ui.inputs(
+        source=model_files.choice(model_files.photos, SOURCE),
+        limit=ui.integer(0, 0, 10_000, "Load only the first photos, in order of their names. 0: all."),
+        size=ui.integer(256, 32, 1024, "Side of the square images in pixels.", step=32),
+    )
+    IS_CHANGED = model_files.changes_of(model_files.photos, "source")
 
     @classmethod
     def VALIDATE_INPUTS(cls, source):
         remedy = "Make a folder with photos inside ComfyUI's input folder and refresh the node list (R)."
         return model_files.listed(model_files.photos(), source, remedy)
-
-    @classmethod
-    def IS_CHANGED(cls, source, limit=0, size=0):
-        return model_files.version(model_files.photos(), source)
 
     def load(self, source, limit, size):
         path = model_files.pick(model_files.photos(), source)
@@ -158,11 +130,10 @@ class SaveCustomisedModel:
     RETURN_TYPES = ()
     OUTPUT_NODE = True
     FUNCTION = "save"
-
-    @classmethod
-    def INPUT_TYPES(cls):
-        model = ("GANSKETCHING_MODEL", {"tooltip": "A customised model, such as one from Fine-tune Mapping."})
-        return {"required": {"model": model, "name": model_files.name_widget("customised")}}
+    INPUT_TYPES = ui.inputs(
+        model=ui.socket(MODEL, "A customised model, such as one from Fine-tune Mapping."),
+        name=model_files.name_widget("customised"),
+    )
 
     def save(self, model, name):
         if weights_hash(model) == model.base_hash:

@@ -12,12 +12,14 @@ import os
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 from ..gansketching_core.checkpoints.load import load_base, load_customised, load_model
 from ..gansketching_core.checkpoints.summary import FileSummary, summarise
 from ..gansketching_core.datasets import IMAGE_ENDINGS
 from ..gansketching_core.networks.stylegan2 import GanModel
 from . import host
+from .widgets import Widget, one_of, text
 
 ROOT = Path(__file__).resolve().parent.parent
 MODEL_FILES = frozenset({".safetensors", ".pt", ".pth", ".pkl"})
@@ -94,17 +96,20 @@ def _picture_folders(root: Path) -> dict[str, Path]:
 # ----------------------------------------------------------------------------------------------------------- widgets
 
 
-def choice(names: Iterable[str], tooltip: str) -> tuple[list[str], dict[str, str]]:
-    """A list widget. Its default is the first model that comes with the pack, else the first name."""
-    names = list(names)
-    first = next((name for name in names if name.endswith(".safetensors [bundled]")), names[0] if names else "")
-    return names, {"default": first, "tooltip": tooltip}
+def choice(files: Callable[[], Iterable[str]], tooltip: str) -> Callable[[], Widget]:
+    """A list widget for `inputs`. Its default is the first model that comes with the pack, else the first name."""
+
+    def widget() -> Widget:
+        names = list(files())
+        first = next((name for name in names if name.endswith(".safetensors [bundled]")), names[0] if names else "")
+        return one_of(names, first, tooltip)
+
+    return widget
 
 
-def name_widget(default: str) -> tuple[str, dict[str, str]]:
+def name_widget(default: str) -> Widget:
     """The name of a new file; see new_result."""
-    tooltip = "File name; a number is added so that no file is replaced. A / makes a subfolder."
-    return "STRING", {"default": default, "tooltip": tooltip}
+    return text(default, "File name; a number is added so that no file is replaced. A / makes a subfolder.")
 
 
 def pick(files: dict[str, Path], name: str) -> Path:
@@ -133,9 +138,14 @@ def listed(
     return problem(files[name]) or True
 
 
-def version(files: dict[str, Path], name: str | None) -> str:
-    """For IS_CHANGED: the fingerprint of what is listed as `name`; "" if the name is linked and so not known yet."""
-    return fingerprint(files[name]) if name in files else ""
+def changes_of(files: Callable[[], dict[str, Path]], widget: str) -> staticmethod:
+    """An IS_CHANGED: the fingerprint of what the widget names; "" for a name that is not listed, or linked."""
+
+    def is_changed(**inputs: Any) -> str:
+        path = files().get(inputs[widget])
+        return fingerprint(path) if path else ""
+
+    return staticmethod(is_changed)
 
 
 def fingerprint(path: Path) -> str:

@@ -13,13 +13,15 @@ from ..gansketching_core.images import to_comfy
 from ..gansketching_core.inversion.image import ProjectConfig, Projection, Projector
 from ..gansketching_core.inversion.sketch import SketchSearch, SketchSearchConfig
 from ..gansketching_core.latents.spaces import Latents
-from . import host, pictures, widgets
-from .sketching import PHOTOSKETCH, SKETCHES, as_sketches
+from ..gansketching_core.options import build
+from . import host, pictures
+from . import widgets as ui
+from .sketching import PHOTOSKETCH, as_sketches
+from .widgets import LATENTS, MODEL
 
 PREVIEW_EVERY = 0.5  # seconds between live previews, at least
 PREVIEW_COUNT = 16  # images in a preview, at most
 HIDDEN = ("seed", "ramp_up", "ramp_down", "latent_noise", "batch", "noise_weight", "generation_steps")
-ADVANCED = ("learning_rate", "pixel_weight", "perceptual_weight", "lpips_weight", "generations")
 ALL_CLASSES = "samples of all classes are tried"
 
 
@@ -60,28 +62,21 @@ class ProjectImage:
     CATEGORY = "GANSketching/projecting"
     DESCRIPTION = "Searches for latents from which a model generates an image like yours, to edit a photo."
     SEARCH_ALIASES = ("inversion", "invert", "image to latent", "encode", "gan inversion", "edit photo")
-    RETURN_TYPES = ("GANSKETCHING_LATENTS", "IMAGE", "STRING")
+    RETURN_TYPES = (LATENTS, "IMAGE", "STRING")
     RETURN_NAMES = ("latents", "reconstruction", "report")
     OUTPUT_TOOLTIPS = ("The latents.", "The images of these latents.", "How similar they are to yours, as a text.")
     FUNCTION = "project"
-
-    @classmethod
-    def INPUT_TYPES(cls):
-        photos = "One or more images like those the model was trained on. Cropped to squares about their middle."
-        mask = "Only the marked part is compared; the rest is free. One mask for all images, or one for each."
-        return {
-            "required": {
-                "model": ("GANSKETCHING_MODEL", {"tooltip": "The generator whose latents are searched."}),
-                "images": ("IMAGE", {"tooltip": photos}),
-                **widgets.widgets(ProjectConfig, skip=HIDDEN, advanced=ADVANCED),
-                "seed": widgets.seed(changes=False, tooltip="Seed of the random samples that the search starts from."),
-                "class_index": widgets.class_index(ALL_CLASSES),
-            },
-            "optional": {"mask": ("MASK", {"tooltip": mask})},
-        }
+    INPUT_TYPES = ui.inputs(
+        model=ui.socket(MODEL, "The generator whose latents are searched."),
+        images=ui.socket("IMAGE", "One or more images like those the model was trained on. Cropped to squares."),
+        **ui.widgets(ProjectConfig, skip=HIDDEN),
+        seed=ui.seed(changes=False, tooltip="Seed of the random samples that the search starts from."),
+        class_index=ui.class_index(ALL_CLASSES),
+        optional={"mask": ui.socket("MASK", "Only the marked part is compared. One mask for all images, or one each.")},
+    )
 
     def project(self, model, images, class_index, mask=None, **options):
-        config = widgets.build(ProjectConfig, **options)
+        config = build(ProjectConfig, **options)
         size = model.config.resolution
         with host.training_mode(), host.borrowed_device(size / 64) as device:
             photos = ImageSet(images.clone(), size)
@@ -89,7 +84,7 @@ class ProjectImage:
             if mask is not None:
                 mask = resized_mask(mask.clone(), size)
             base = host.model_on_device(model, device, discriminator=config.perceptual_weight > 0)
-            search = Projector(base, targets, config, mask=mask, label=widgets.or_none(class_index))
+            search = Projector(base, targets, config, mask=mask, label=ui.or_none(class_index))
             seconds = follow(search, lambda: so_far("image", targets, search.result().images))
             result = search.result()
         report = self.report(model.name, result, config.space, seconds)
@@ -112,7 +107,7 @@ class ProjectSketch:
     CATEGORY = "GANSketching/projecting"
     DESCRIPTION = "One sketch in, images out, without training: searches for latents whose drawings match it."
     SEARCH_ALIASES = ("sketch to image", "search", "find", "drawing to image", "inversion")
-    RETURN_TYPES = ("GANSKETCHING_LATENTS", "IMAGE", "IMAGE", "STRING")
+    RETURN_TYPES = (LATENTS, "IMAGE", "IMAGE", "STRING")
     RETURN_NAMES = ("latents", "images", "drawings", "report")
     OUTPUT_TOOLTIPS = (
         "The latents, those nearest to the sketch first.",
@@ -121,28 +116,23 @@ class ProjectSketch:
         "How near the drawings are to the sketch, as a text.",
     )
     FUNCTION = "project"
-
-    @classmethod
-    def INPUT_TYPES(cls):
-        sketches = "One sketch or several, black on white: each image follows the one it is nearest to."
-        inputs = {
-            "model": ("GANSKETCHING_MODEL", {"tooltip": "The generator whose latents are searched."}),
-            "sketches": (SKETCHES[0], {"tooltip": sketches}),
-            "photosketch": PHOTOSKETCH,
-            **widgets.widgets(SketchSearchConfig, skip=HIDDEN, advanced=["learning_rate"]),
-            "seed": widgets.seed(changes=True, tooltip="Seed of the random samples that the search starts from."),
-            "class_index": widgets.class_index(ALL_CLASSES),
-        }
-        return {"required": inputs}
+    INPUT_TYPES = ui.inputs(
+        model=ui.socket(MODEL, "The generator whose latents are searched."),
+        sketches=ui.socket("IMAGE,MASK", "Sketches, black on white: each image follows the one it is nearest to."),
+        photosketch=PHOTOSKETCH,
+        **ui.widgets(SketchSearchConfig, skip=HIDDEN),
+        seed=ui.seed(changes=True, tooltip="Seed of the random samples that the search starts from."),
+        class_index=ui.class_index(ALL_CLASSES),
+    )
 
     def project(self, model, sketches, photosketch, class_index, **options):
-        config = widgets.build(SketchSearchConfig, **options)
+        config = build(SketchSearchConfig, **options)
         size = model.config.resolution
         with host.training_mode(), host.borrowed_device(size / 64) as device:
             base = host.model_on_device(model, device)
             network = host.on_device(photosketch, device)
             prepared = as_sketches(sketches, size)
-            search = SketchSearch(base, prepared, network, config, label=widgets.or_none(class_index))
+            search = SketchSearch(base, prepared, network, config, label=ui.or_none(class_index))
             seconds = follow(search, lambda: so_far("sketches", prepared, search.result().images))
             result = search.result()
         nearest, farthest = float(result.distance.min()), float(result.distance.max())

@@ -6,9 +6,10 @@ from ..gansketching_core.images import from_comfy, to_comfy
 from ..gansketching_core.latents.sampling import SampleConfig, render, sample_z
 from ..gansketching_core.latents.spaces import Latents
 from ..gansketching_core.networks.stylegan2 import GanModel
+from ..gansketching_core.options import build
 from . import host, pictures
-from .sketching import SKETCHES
-from .widgets import build, class_index, or_none, seed, widgets
+from . import widgets as ui
+from .widgets import LATENTS, MODEL
 
 IN_TURN = "all classes in turn"  # what class_index -1 means for random latents
 
@@ -23,31 +24,23 @@ class Sample:
     CATEGORY = "GANSketching/sampling"
     DESCRIPTION = "Generates images from random latents, or from the latents of another node."
     SEARCH_ALIASES = ("generate", "sampler", "gan", "stylegan", "latent")
-    RETURN_TYPES = ("IMAGE", "GANSKETCHING_LATENTS")
+    RETURN_TYPES = ("IMAGE", LATENTS)
     RETURN_NAMES = ("images", "latents")
     OUTPUT_TOOLTIPS = ("The images.", "The latents that they were generated from.")
     FUNCTION = "sample"
-
-    @classmethod
-    def INPUT_TYPES(cls):
-        count = "How many images. A larger number adds images and keeps the first ones."
-        random = "Seed of the random latents and of random noise. The same seed gives the same images."
-        latents = "Latents to use instead of random ones; count and class_index are ignored then."
-        return {
-            "required": {
-                "model": ("GANSKETCHING_MODEL", {"tooltip": "A generator, original or customised."}),
-                "seed": seed(changes=True, tooltip=random),
-                "count": ("INT", {"default": 8, "min": 1, "max": 1024, "tooltip": count}),
-                **widgets(SampleConfig),
-                "class_index": class_index(IN_TURN),
-            },
-            "optional": {"latents": ("GANSKETCHING_LATENTS", {"tooltip": latents})},
-        }
+    INPUT_TYPES = ui.inputs(
+        model=ui.socket(MODEL, "A generator, original or customised."),
+        seed=ui.seed(changes=True, tooltip="Seed of the random latents and of random noise."),
+        count=ui.integer(8, 1, 1024, "How many images. A larger number adds images and keeps the first ones."),
+        **ui.widgets(SampleConfig),
+        class_index=ui.class_index(IN_TURN),
+        optional={"latents": ui.socket(LATENTS, "Used instead of random ones. count and class_index are then unused.")},
+    )
 
     def sample(self, model, seed, count, class_index, latents=None, **options):
         config = build(SampleConfig, **options)
         if latents is None:
-            latents = sample_z(model, count, seed, or_none(class_index))
+            latents = sample_z(model, count, seed, ui.or_none(class_index))
         progress = host.Progress(len(latents))
         with host.borrowed_device(1) as device:
             model = host.model_on_device(model, device)
@@ -64,21 +57,14 @@ class SideBySide:
     RETURN_NAMES = ("picture",)
     OUTPUT_TOOLTIPS = ("All images in one picture.",)
     FUNCTION = "compose"
-
-    @classmethod
-    def INPUT_TYPES(cls):
-        columns = "Columns of each grid. 0: as many as make the largest grid about square."
-        sketches = "Sketches to show first, at most as many as there are images."
-        return {
-            "required": {
-                "left": ("IMAGE", {"tooltip": "The images on the left."}),
-                "right": ("IMAGE", {"tooltip": "The images on the right."}),
-                "left_title": ("STRING", {"default": "original", "tooltip": "Title of the left images."}),
-                "right_title": ("STRING", {"default": "customised", "tooltip": "Title of the right images."}),
-                "columns": ("INT", {"default": 0, "min": 0, "max": 64, "tooltip": columns}),
-            },
-            "optional": {"sketches": (SKETCHES[0], {"tooltip": sketches})},
-        }
+    INPUT_TYPES = ui.inputs(
+        left=ui.socket("IMAGE", "The images on the left."),
+        right=ui.socket("IMAGE", "The images on the right."),
+        left_title=ui.text("original", "Title of the left images."),
+        right_title=ui.text("customised", "Title of the right images."),
+        columns=ui.integer(0, 0, 64, "Columns of each grid. 0: as many as make the largest grid about square."),
+        optional={"sketches": ui.socket("IMAGE,MASK", "Sketches to show first, at most as many as there are images.")},
+    )
 
     def compose(self, left, right, left_title, right_title, columns, sketches=None):
         parts = [(left_title, left), (right_title, right)]

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from ..gansketching_core.sketches.pad import EMPTY, MAX_SHEETS, check_drawn, is_drawn, parse, render
 from . import host
+from . import widgets as ui
 from .pictures import data_uri, to_pil
-from .widgets import wrongly_connected
 
 REFERENCE_SIZE = 512  # longer side of the pictures under the drawing, in pixels
+STROKES = "Draw here. Keys: P pen, E eraser, [ ] width, M mirror, N new sheet, Ctrl+Z undo. Saved as JSON text."
+REFERENCE = "Pictures to trace, shown faintly after a run: the first under sheet 1, the second under 2 ..."
 
 
 class SketchPad:
@@ -19,33 +21,20 @@ class SketchPad:
     RETURN_NAMES = ("sketches", "count")
     OUTPUT_TOOLTIPS = ("The sheets, black lines on white paper. Blank sheets are left out.", "How many sketches.")
     FUNCTION = "draw"
-
-    @classmethod
-    def INPUT_TYPES(cls):
-        strokes = "Draw here. Keys: P pen, E eraser, [ ] width, M mirror, N new sheet, Ctrl+Z undo. Saved as JSON text."
-        size = "Side of the square sketches in pixels. The strokes are lines, so any size is sharp."
-        reference = "Pictures to trace, shown faintly after a run: the first under sheet 1, the second under 2 ..."
-        pad = {"default": EMPTY, "widgetType": "GANSKETCHING_STROKES", "tooltip": strokes}
-        return {
-            "required": {
-                "strokes": ("STRING", pad),
-                "size": ("INT", {"default": 256, "min": 64, "max": 1024, "step": 32, "tooltip": size}),
-            },
-            "optional": {"reference": ("IMAGE", {"tooltip": reference})},
-        }
+    INPUT_TYPES = ui.inputs(
+        strokes=("STRING", {"default": EMPTY, "widgetType": "GANSKETCHING_STROKES", "tooltip": STROKES}),
+        size=ui.integer(256, 64, 1024, "Side of the square sketches in pixels. Lines are sharp at any size.", step=32),
+        optional={"reference": ui.socket("IMAGE", REFERENCE)},
+    )
 
     @classmethod
     def VALIDATE_INPUTS(cls, strokes, input_types=None):
-        if problem := wrongly_connected(cls, input_types):
-            return problem
-        try:
-            if strokes is not None:  # a linked value is not known yet
-                sheets = parse(strokes)
-                if not ("reference" in (input_types or {}) and host.execution_blocker()):
-                    check_drawn(sheets)
-        except ValueError as error:
-            return str(error)
-        return True
+        def check_strokes(text: str) -> None:
+            sheets = parse(text)
+            if not ("reference" in (input_types or {}) and host.execution_blocker()):
+                check_drawn(sheets)
+
+        return ui.wrongly_connected(cls, input_types) or ui.check(check_strokes, strokes)
 
     def draw(self, strokes, size, reference=None):
         sheets = parse(strokes)

@@ -10,15 +10,14 @@ from torch import Tensor
 
 from ..gansketching_core.images import from_comfy, to_comfy
 from ..gansketching_core.latents.sampling import sample_drawings
+from ..gansketching_core.options import build
 from ..gansketching_core.sketches.prepare import SketchConfig, prepare_sketches
 from . import host
-from .widgets import build, widgets, wrongly_connected
+from . import widgets as ui
+from .widgets import MODEL
 
-SKETCHES = (
-    "IMAGE,MASK",
-    {"tooltip": "Sketches of the wanted shape, black on white. Prepare Sketch gives them the right stroke width."},
-)
-PHOTOSKETCH = ("GANSKETCHING_PHOTOSKETCH", {"tooltip": "Turns the model's images into line drawings."})
+SKETCHES = ui.socket("IMAGE,MASK", "Sketches of the wanted shape, black on white, with the strokes of Prepare Sketch.")
+PHOTOSKETCH = ui.socket(ui.PHOTOSKETCH, "Turns the model's images into line drawings.")
 
 
 def as_sketches(images: Tensor | Sequence[Tensor], size: int) -> Tensor:
@@ -35,37 +34,23 @@ class PrepareSketch:
     RETURN_NAMES = ("sketches",)
     OUTPUT_TOOLTIPS = ("The sketches, black lines on white paper.",)
     FUNCTION = "prepare"
-
-    @classmethod
-    def INPUT_TYPES(cls):
-        drawings = "What you drew: pictures, or masks, of which the marked part becomes the lines."
-        size = "Side of the square sketches in pixels. With a model connected, its resolution is used instead."
-        model = "The generator that the sketches are for. strokes: match needs it, together with photosketch."
-        network = "The photo-to-sketch network. strokes: match takes the width from its drawings of samples."
-        return {
-            "required": {
-                "drawings": ("IMAGE,MASK", {"tooltip": drawings}),
-                "size": ("INT", {"default": 256, "min": 32, "max": 1024, "step": 32, "tooltip": size}),
-                **widgets(SketchConfig),
-            },
-            "optional": {
-                "model": ("GANSKETCHING_MODEL", {"tooltip": model}),
-                "photosketch": ("GANSKETCHING_PHOTOSKETCH", {"tooltip": network}),
-            },
-        }
+    INPUT_TYPES = ui.inputs(
+        drawings=ui.socket("IMAGE,MASK", "What you drew: pictures, or masks, whose marked part becomes the lines."),
+        size=ui.integer(256, 32, 1024, "Side of the square sketches in pixels, unless a model is connected.", step=32),
+        **ui.widgets(SketchConfig),
+        optional={
+            "model": ui.socket(MODEL, "The generator that the sketches are for. It gives the size; match needs it."),
+            "photosketch": ui.socket(ui.PHOTOSKETCH, "match takes the stroke width from its drawings of samples."),
+        },
+    )
 
     @classmethod
     def VALIDATE_INPUTS(cls, strokes, input_types=None):
-        if problem := wrongly_connected(cls, input_types):
+        if problem := ui.wrongly_connected(cls, input_types):
             return problem
-        try:
-            if strokes is not None:  # a linked value is not known yet
-                build(SketchConfig, strokes=strokes)
-        except ValueError as error:
-            return str(error)
         if strokes == "match" and not {"model", "photosketch"} <= set(input_types or {}):
             return 'strokes "match" needs a model and a photosketch: connect both, or choose "keep" or "redraw"'
-        return True
+        return ui.check(lambda choice: build(SketchConfig, strokes=choice), strokes)
 
     def prepare(self, drawings, size, model=None, photosketch=None, **options):
         config = build(SketchConfig, **options)
@@ -88,15 +73,10 @@ class PhotoSketch:
     RETURN_NAMES = ("sketches",)
     OUTPUT_TOOLTIPS = ("The line drawings, black on white.",)
     FUNCTION = "draw"
-
-    @classmethod
-    def INPUT_TYPES(cls):
-        photos = "The photos. The networks were trained on pictures of about 64 to 512 pixels."
-        inputs = {
-            "photosketch": ("GANSKETCHING_PHOTOSKETCH", {"tooltip": "A network from Load PhotoSketch."}),
-            "photos": ("IMAGE", {"tooltip": photos}),
-        }
-        return {"required": inputs}
+    INPUT_TYPES = ui.inputs(
+        photosketch=ui.socket(ui.PHOTOSKETCH, "A network from Load PhotoSketch."),
+        photos=ui.socket("IMAGE", "The photos. The networks were trained on pictures of about 64 to 512 pixels."),
+    )
 
     def draw(self, photosketch, photos):
         x = from_comfy(photos)

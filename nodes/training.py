@@ -12,18 +12,25 @@ from ..gansketching_core.datasets import ImageSet
 from ..gansketching_core.images import to_comfy
 from ..gansketching_core.latents.sampling import render, sample_z
 from ..gansketching_core.networks.stylegan2 import GanModel
+from ..gansketching_core.options import build
 from ..gansketching_core.training.diffaugment import parse_policy
 from ..gansketching_core.training.finetune import SketchFinetuner, StepReport
 from ..gansketching_core.training.finetune_config import PRESETS, FinetuneConfig
 from ..gansketching_core.training.finetune_run import RunResult, customise
-from . import host, model_files, pictures, training_view, widgets
+from . import host, model_files, pictures, training_view
+from . import widgets as ui
 from .sampling import batch_size
 from .sketching import PHOTOSKETCH, SKETCHES, as_sketches
+from .widgets import MODEL
 
 PREVIEW_COUNT, PREVIEW_COLUMNS = 8, 4  # samples shown before and after
 PREVIEW_SEED = 0
 PREVIEW_EVERY = 1.5  # seconds between live previews, at least
 PREVIEW_SHARE = 0.06  # of the time that live previews may take, at most
+CONFIGS = {name: FinetuneConfig.preset(name) for name in PRESETS}
+PRESET = "fast: a good result in 150 steps. paper: the options of the paper, 75,000 steps, days on a CPU."
+PHOTOS = "Photos like those the model was trained on, to preserve its look. Without any, its samples are used."
+GO_ON = "After Stop and keep: continue to the last step. If off, the model that was kept is returned at once."
 
 
 class FineTuneOptions:
@@ -35,24 +42,14 @@ class FineTuneOptions:
     RETURN_NAMES = ("options",)
     OUTPUT_TOOLTIPS = ("Options for Fine-tune Mapping.",)
     FUNCTION = "choose"
-
-    @classmethod
-    def INPUT_TYPES(cls):
-        presets = {name: FinetuneConfig.preset(name) for name in PRESETS}
-        tooltip = "fast: a good result in 150 steps. paper: the options of the paper, 75,000 steps, days on a CPU."
-        choice = (list(presets), {"default": "fast", "tooltip": tooltip})
-        return {"required": {"preset": choice, **widgets.overrides(presets, skip=["seed"])}}
+    INPUT_TYPES = ui.inputs(preset=ui.one_of(PRESETS, "fast", PRESET), **ui.overrides(CONFIGS, skip=["seed"]))
 
     @classmethod
     def VALIDATE_INPUTS(cls, augmentation):
-        try:
-            parse_policy("" if augmentation in (None, widgets.AS_PRESET) else augmentation)
-        except ValueError as error:
-            return str(error)
-        return True
+        return augmentation == ui.AS_PRESET or ui.check(parse_policy, augmentation)
 
     def choose(self, preset, **values):
-        return (widgets.build(FinetuneConfig.preset, preset, **widgets.overridden(values)),)
+        return (build(FinetuneConfig.preset, preset, **ui.overridden(values)),)
 
 
 class FineTuneMapping:
@@ -63,7 +60,7 @@ class FineTuneMapping:
         "A cancelled training continues where it stopped; unchanged inputs return the finished model at once."
     )
     SEARCH_ALIASES = ("train", "customise", "customize", "sketch your own gan", "finetune", "fit")
-    RETURN_TYPES = ("GANSKETCHING_MODEL", "IMAGE", "IMAGE", "STRING")
+    RETURN_TYPES = (MODEL, "IMAGE", "IMAGE", "STRING")
     RETURN_NAMES = ("model", "preview", "losses", "report")
     OUTPUT_TOOLTIPS = (
         "The customised model. The model that came in is unchanged.",
@@ -72,27 +69,18 @@ class FineTuneMapping:
         "A text: steps, seconds, how well samples match the sketches, and the options.",
     )
     FUNCTION = "finetune"
-
-    @classmethod
-    def INPUT_TYPES(cls):
-        seed = "Seed of all random numbers of the training. Another seed trains again."
-        photos = "Photos like those the model was trained on, to preserve its look. Without any, its samples are used."
-        options = "From Fine-tune Options. If nothing is connected, the fast preset."
-        go_on = "After Stop and keep: continue to the last step. If off, the model that was kept is returned at once."
-        return {
-            "required": {
-                "model": ("GANSKETCHING_MODEL", {"tooltip": "The generator to start from. It is not changed."}),
-                "sketches": SKETCHES,
-                "photosketch": PHOTOSKETCH,
-                "seed": widgets.seed(changes=False, tooltip=seed),
-            },
-            "optional": {
-                "images": ("IMAGE", {"tooltip": photos}),
-                "options": ("GANSKETCHING_OPTIONS", {"tooltip": options}),
-                "go_on": ("BOOLEAN", {"default": False, "tooltip": go_on}),
-            },
-            "hidden": {"node": "UNIQUE_ID"},
-        }
+    INPUT_TYPES = ui.inputs(
+        model=ui.socket(MODEL, "The generator to start from. It is not changed."),
+        sketches=SKETCHES,
+        photosketch=PHOTOSKETCH,
+        seed=ui.seed(changes=False, tooltip="Seed of all random numbers of the training. Another seed trains again."),
+        optional={
+            "images": ui.socket("IMAGE", PHOTOS),
+            "options": ui.socket("GANSKETCHING_OPTIONS", "From Fine-tune Options. Without it, the fast preset."),
+            "go_on": ui.switch(False, GO_ON),
+        },
+        hidden={"node": "UNIQUE_ID"},
+    )
 
     def finetune(self, model, sketches, photosketch, seed, images=None, options=None, go_on=False, node=None):
         config = (options or FinetuneConfig()).model_copy(update={"seed": seed})

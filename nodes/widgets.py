@@ -2,30 +2,70 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Collection, Mapping
-from typing import Any, Literal, TypeVar, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 Widget = tuple[Any, dict[str, Any]]
-Config = TypeVar("Config", bound=BaseModel)
 
+MODEL, LATENTS, DIRECTIONS = "GANSKETCHING_MODEL", "GANSKETCHING_LATENTS", "GANSKETCHING_DIRECTIONS"
+PHOTOSKETCH = "GANSKETCHING_PHOTOSKETCH"
 AS_PRESET = "as preset"  # the choice that leaves an option as it is in the preset; for numbers it is -1
 LARGEST_SEED = 2**53 - 1  # browsers represent whole numbers exactly up to this one
 
 
-def seed(*, changes: bool, tooltip: str) -> Widget:
+def inputs(*, optional: Any = None, hidden: Any = None, **required: Any) -> staticmethod:
+    """The INPUT_TYPES of a node. A list that may change, such as one of files, is given as a function."""
+    declared = {"required": required, "optional": optional, "hidden": hidden}
+
+    def input_types() -> dict[str, dict[str, Any]]:
+        sections = copy.deepcopy({section: values for section, values in declared.items() if values})
+        for name, widget in required.items():
+            if callable(widget):
+                sections["required"][name] = widget()
+        return sections
+
+    return staticmethod(input_types)
+
+
+def socket(kind: str, tooltip: str) -> Widget:
+    return kind, {"tooltip": tooltip}
+
+
+def switch(default: bool, tooltip: str) -> Widget:
+    return "BOOLEAN", {"default": default, "tooltip": tooltip}
+
+
+def integer(default: int, low: int, high: int, tooltip: str, **options: Any) -> Widget:
+    return "INT", {"default": default, "min": low, "max": high, "tooltip": tooltip, **options}
+
+
+def number(default: float, low: float, high: float, tooltip: str) -> Widget:
+    options = {"default": float(default), "min": low, "max": high, "step": 0.05, "round": False}
+    return "FLOAT", {**options, "tooltip": tooltip}
+
+
+def text(default: str, tooltip: str) -> Widget:
+    return "STRING", {"default": default, "tooltip": tooltip}
+
+
+def one_of(choices: Collection[str], default: str, tooltip: str) -> Widget:
+    return list(choices), {"default": default, "tooltip": tooltip}
+
+
+def seed(*, changes: bool, tooltip: str, default: int = 0) -> Widget:
     """A seed. `changes`: the editor may choose a new one after each run (never where that means training again)."""
-    options = {"default": 0, "min": 0, "max": LARGEST_SEED, "control_after_generate": changes, "tooltip": tooltip}
-    return "INT", options
+    return integer(default, 0, LARGEST_SEED, tooltip, control_after_generate=changes)
 
 
 def class_index(without: str) -> Widget:
     """The class of a class-conditional model; see `or_none`. `without`: what happens when none is chosen."""
     tooltip = f"For models with classes: the number of the class. -1: {without}. Models without classes need -1."
-    return "INT", {"default": -1, "min": -1, "max": 100_000, "tooltip": tooltip}
+    return integer(-1, -1, 100_000, tooltip)
 
 
 def or_none(value: int) -> int | None:
@@ -33,14 +73,9 @@ def or_none(value: int) -> int | None:
     return None if value < 0 else value
 
 
-def widgets(
-    config: type[BaseModel], *, skip: Collection[str] = (), advanced: Collection[str] = ()
-) -> dict[str, Widget]:
-    """A widget for each field but those in `skip`. The editor folds those in `advanced` away."""
-    result = {name: widget(field) for name, field in config.model_fields.items() if name not in skip}
-    for name in advanced:
-        result[name][1]["advanced"] = True
-    return result
+def widgets(config: type[BaseModel], *, skip: Collection[str] = ()) -> dict[str, Widget]:
+    """A widget for each field but those in `skip`. The editor folds away those that are marked as advanced."""
+    return {name: widget(field) for name, field in config.model_fields.items() if name not in skip}
 
 
 def widget(field: FieldInfo) -> Widget:
@@ -81,13 +116,14 @@ def overridden(values: dict[str, Any]) -> dict[str, Any]:
     return {name: switches.get(value, value) for name, value in values.items() if value not in (AS_PRESET, -1)}
 
 
-def build(make: Callable[..., Config], *args: Any, **values: Any) -> Config:
-    """make(*args, **values) with pydantic's errors as one line that names the widgets."""
+def check(function: Callable[..., Any], value: Any) -> bool | str:
+    """For VALIDATE_INPUTS: the text of function(value)'s ValueError, else True. None: a linked value, not known yet."""
     try:
-        return make(*args, **values)
-    except ValidationError as error:
-        lines = [f"{'.'.join(map(str, e['loc']))} {e['input']}: {e['msg']}" for e in error.errors(include_url=False)]
-        raise ValueError("; ".join(lines)) from error
+        if value is not None:
+            function(value)
+    except ValueError as error:
+        return str(error)
+    return True
 
 
 def fits(given: Any, wanted: Any) -> bool:

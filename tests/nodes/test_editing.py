@@ -113,9 +113,9 @@ def test_published_directions_are_listed(pack, home):
     node = pack.node("LoadDirections")
     assert node.INPUT_TYPES()["required"]["name"][0] == ["tiny_style.npz"]
     assert len(node.load("tiny_style.npz")[0]) == 3
-    before = node.IS_CHANGED("tiny_style.npz")
+    before = node.IS_CHANGED(name="tiny_style.npz")
     np.savez(folder / "tiny_style.npz", lat_comp=eye[:2, None], lat_mean=eye[:1], lat_stdev=np.ones(2, np.float32))
-    assert node.IS_CHANGED("tiny_style.npz") != before
+    assert node.IS_CHANGED(name="tiny_style.npz") != before
 
 
 def test_directions_sheet_has_a_row_for_each(pack, model):

@@ -23,11 +23,11 @@ def test_load_stylegan_lists_and_loads(pack, home):
 def test_load_stylegan_notices_changed_files_only(pack, home):
     node, path = pack.classes["GANSketching_LoadStyleGAN"], home / "models/stylegan/base.safetensors"
     pack.core.save_model(tiny_model(pack), path)
-    before = node.IS_CHANGED("base.safetensors")
-    assert node.IS_CHANGED("base.safetensors") == before
+    before = node.IS_CHANGED(model_name="base.safetensors")
+    assert node.IS_CHANGED(model_name="base.safetensors") == before
     pack.core.save_model(tiny_model(pack, seed=1), path)
-    assert node.IS_CHANGED("base.safetensors") != before
-    assert node.IS_CHANGED(None) == ""  # the name comes by a link and is not known yet
+    assert node.IS_CHANGED(model_name="base.safetensors") != before
+    assert node.IS_CHANGED(model_name=None) == ""  # the name comes by a link and is not known yet
 
 
 def test_missing_files_are_told_before_running(pack, home):
@@ -102,7 +102,7 @@ def test_load_photosketch(pack, home):
     assert "mine.safetensors" in names and names[-1] == pack.load.LINE_EXTRACTOR
     assert node.load("mine.safetensors")[0].width == 4
     assert type(node.load(pack.load.LINE_EXTRACTOR)[0]).__name__ == "LineExtractor"
-    assert node.IS_CHANGED(pack.load.LINE_EXTRACTOR) == "", "it has no file that could change"
+    assert node.IS_CHANGED(network=pack.load.LINE_EXTRACTOR) == "", "it has no file that could change"
 
 
 def test_load_sketches_of_different_sizes(pack, home):
@@ -117,9 +117,9 @@ def test_load_sketches_of_different_sizes(pack, home):
     assert sketches.shape == (2, 64, 64, 3)
     assert torch.all(sketches[:, 0, 0] == 1) and sketches.amin(dim=(1, 2, 3)).max() < 0.2
     assert len(node.load("cats/mine", 1, 64)[0]) == 1
-    before = node.IS_CHANGED("cats/mine")
+    before = node.IS_CHANGED(folder="cats/mine")
     drawing().save(folder / "3.png")
-    assert node.IS_CHANGED("cats/mine") != before
+    assert node.IS_CHANGED(folder="cats/mine") != before
 
 
 def test_load_photos_of_a_folder_and_of_the_pack(pack, home):

@@ -68,9 +68,20 @@ def test_types_are_compared_as_in_comfyui(pack, given, wanted, fits):
 
 
 def test_advanced_options_are_marked(pack):
-    marked = pack.widgets.widgets(pack.core.SampleConfig, advanced=["noise"])
-    assert [name for name, (_, options) in marked.items() if options.get("advanced")] == ["noise"]
-    assert "advanced" not in pack.widgets.widgets(pack.core.SampleConfig)["noise"][1]
+    marked = pack.widgets.widgets(pack.core.ProjectConfig)
+    assert marked["learning_rate"][1]["advanced"] and "advanced" not in marked["steps"][1]
+
+
+def test_inputs_are_new_at_each_call(pack):
+    """Other packs change what INPUT_TYPES returns, and lists of files change."""
+    files = ["a"]
+    input_types = pack.widgets.inputs(
+        name=lambda: pack.widgets.one_of(files, "a", "A file."), count=pack.widgets.integer(1, 0, 9, "How many.")
+    )
+    input_types()["required"]["count"][1]["max"] = 2
+    files.append("b")
+    assert input_types()["required"]["count"][1]["max"] == 9
+    assert input_types()["required"]["name"][0] == ["a", "b"]
 
 
 def test_no_class_is_minus_one(pack):
