@@ -10,9 +10,8 @@ from ..networks.stylegan2 import GanConfig
 from .errors import WrongKindError, existing_file, name_in_errors
 from .key_maps import photosketch_size
 from .load import load_model, load_photosketch
-from .native import native_kind, read_header, user_metadata
-from .safe_pickle import container
-from .summary import kind_of
+from .native import user_metadata
+from .third_party import read_content
 
 Shapes = Mapping[str, Sequence[int]]
 
@@ -38,11 +37,10 @@ def describe(path: str | Path) -> dict[str, str]:
 def _header(path: Path) -> tuple[Shapes, dict[str, str]]:
     """The tensors' shapes and the metadata, of other projects' files as save_model would write them."""
     with name_in_errors(path):
-        if container(path) == "safetensors":
-            shapes, metadata = read_header(path)
-            if native_kind(metadata):
-                return shapes, metadata
-    if kind_of(path) == "photosketch":
+        kind, shapes, metadata = read_content(path, only_header=True)
+    if metadata is not None:
+        return shapes, metadata
+    if kind == "photosketch":
         networks, metadata = {"": load_photosketch(path)}, {"kind": "photosketch"}
     else:
         model = load_model(path)

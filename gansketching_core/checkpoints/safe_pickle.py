@@ -279,17 +279,13 @@ def load_nvidia(path: Path) -> Any:
     """The content of one of NVIDIA's pickles: builtin values, and a Record for each network."""
     try:
         with path.open("rb") as file:
-            _check_memo(file)
+            for instruction, argument, position in pickletools.genops(file):
+                # The unpickler's memo grows to the largest index, so that it may not exceed the bytes before it.
+                if instruction.name in ("PUT", "LONG_BINPUT") and (argument or 0) > (position or 0):
+                    raise pickle.UnpicklingError(f"memo index {argument} at byte {position}")
+            file.seek(0)
             return _Unpickler(file, path.stat().st_size).load()
     except UnsafeFileError:
         raise
     except Exception as error:
         raise pickle.UnpicklingError(str(error)) from None
-
-
-def _check_memo(file: BinaryIO) -> None:
-    """Refuse memo indices beyond the number of bytes before them: the unpickler's memo grows to the largest index."""
-    for instruction, argument, position in pickletools.genops(file):
-        if instruction.name in ("PUT", "LONG_BINPUT") and (argument or 0) > (position or 0):
-            raise pickle.UnpicklingError(f"memo index {argument} at byte {position}")
-    file.seek(0)

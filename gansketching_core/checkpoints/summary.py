@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 from .errors import WrongKindError, existing_file, name_in_errors
-from .key_maps import state_dict_kind
-from .native import Kind, native_kind, read_header
-from .safe_pickle import container, load_torch
-from .third_party import content_kind
+from .native import Kind
+from .third_party import read_content
 
 _LOADABLE: dict[str, Kind] = {"model": "model", "generator": "model", "photosketch": "photosketch"}
 
@@ -34,33 +32,22 @@ def summarise(path: str | Path) -> FileSummary:
     path = existing_file(path)
     try:
         with name_in_errors(path):
-            return _summary(path)
+            kind, _, metadata = read_content(path, only_header=True)
+            if metadata is None and kind not in _LOADABLE:
+                raise WrongKindError(kind, "model")
     except ValueError as error:
         return FileSummary("other", problem=str(error))
+    if metadata is None:
+        return FileSummary(_LOADABLE[kind])
+    return FileSummary(
+        cast(Kind, kind),
+        hash=metadata.get("weights_hash", ""),
+        base_name=metadata.get("base_name", "unknown"),
+        base_hash=metadata.get("base_hash", ""),
+        source=metadata.get("source", ""),
+    )
 
 
 def kind_of(path: str | Path) -> Kind | Literal["other"]:
     """Which loader a file is for: "model", "customised" or "photosketch"; "other" for none. See summarise."""
     return summarise(path).kind
-
-
-def _summary(path: Path) -> FileSummary:
-    match container(path):
-        case "safetensors":
-            shapes, metadata = read_header(path)
-            if kind := native_kind(metadata):
-                return FileSummary(
-                    kind,
-                    hash=metadata.get("weights_hash", ""),
-                    base_name=metadata.get("base_name", "unknown"),
-                    base_hash=metadata.get("base_hash", ""),
-                    source=metadata.get("source", ""),
-                )
-            kind = state_dict_kind(shapes)
-        case "torch":
-            kind = content_kind(load_torch(path))
-        case "nvidia":
-            kind = "model"
-    if kind not in _LOADABLE:
-        raise WrongKindError(kind, "model")
-    return FileSummary(_LOADABLE[kind])

@@ -14,7 +14,7 @@ from torch import Tensor
 from . import key_maps
 from .errors import UnsupportedError, WrongKindError, name_in_errors
 from .key_maps import Weights
-from .native import native_kind, read_safetensors
+from .native import native_kind, read_header, read_safetensors
 from .safe_pickle import Record, TensorFlowNetwork, container, load_nvidia, load_torch
 
 
@@ -27,16 +27,21 @@ class Networks:
     metadata: dict[str, str]
 
 
-def read_content(path: Path) -> tuple[str, Any, dict[str, str] | None]:
-    """What a file of any format holds: its kind, the content itself, and the metadata of a file of this package."""
+def read_content(path: Path, *, only_header: bool = False) -> tuple[str, Any, dict[str, str] | None]:
+    """The kind of a file, see content_kind and native_kind; what it holds; and the metadata of a file of this package.
+
+    only_header: of .safetensors read the tensors' shapes, and take NVIDIA's pickles for models unread.
+    """
     match container(path):
         case "safetensors":
-            content, metadata = read_safetensors(path)
+            content, metadata = read_header(path) if only_header else read_safetensors(path)
             if kind := native_kind(metadata):
                 return kind, content, metadata
         case "torch":
             content = load_torch(path)
         case "nvidia":
+            if only_header:
+                return "model", None, None
             content = load_nvidia(path)
     return content_kind(content), content, None
 
