@@ -65,7 +65,7 @@ class EfficientNetLite(Extractor):
 
 
 class EfficientNetLite0(EfficientNetLite):
-    """EfficientNet-Lite0 trained on ImageNet: pooled features before the classifier, D = 1280. Needs no download.
+    """EfficientNet-Lite0: pooled features before the classifier, D = 1280. Needs no download.
 
     Images are resized to 128 px, not to the 224 px that the network was trained on: most are small, and it saves time.
     """
@@ -78,7 +78,7 @@ class EfficientNetLite0(EfficientNetLite):
 
 
 class EfficientNetLite1(EfficientNetLite):
-    """EfficientNet-Lite1 trained on ImageNet, the feature network of ProjectedDiscriminator."""
+    """EfficientNet-Lite1, the feature network of ProjectedDiscriminator."""
 
     variant = "efficientnet-lite1"
     name = "EfficientNet-Lite1 (ImageNet) at 96 px"

@@ -1,4 +1,4 @@
-"""PhotoSketch: a network that turns a photo into a line drawing (Li et al., WACV 2019, arXiv 1901.00542)."""
+"""PhotoSketch: a network that turns a photo into a line drawing."""
 
 from __future__ import annotations
 

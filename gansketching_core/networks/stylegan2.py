@@ -92,14 +92,12 @@ class EqualLinear(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(_normal(fan_out, fan_in, std=1 / lr_mul))
         self.bias = nn.Parameter(torch.full((fan_out,), bias / lr_mul))
-        self.lr_mul = lr_mul
         self.activate = activate
-        self.gain = ACTIVATION_GAIN if activate else 1.0
+        self.scale = lr_mul * (ACTIVATION_GAIN if activate else 1.0)
 
     def forward(self, x: Tensor) -> Tensor:  # [B, fan_in] -> [B, fan_out]
-        scale = self.gain * self.lr_mul
         with full_precision(x):
-            x = F.linear(x, self.weight * (scale / math.sqrt(self.weight.shape[1])), self.bias * scale)
+            x = F.linear(x, self.weight * (self.scale / math.sqrt(self.weight.shape[1])), self.bias * self.scale)
         return _activate(x) if self.activate else x
 
 
@@ -275,8 +273,8 @@ class Generator(nn.Module):
     def __init__(self, config: GanConfig):
         super().__init__()
         self.config = config
-        depth, lr_mul = config.mapping_layers, config.mapping_lr_mul
-        self.mapping = Mapping(config.z_dim, config.w_dim, depth, lr_mul, config.class_count)
+        lr_mul = config.mapping_lr_mul
+        self.mapping = Mapping(config.z_dim, config.w_dim, config.mapping_layers, lr_mul, config.class_count)
         self.synthesis = Synthesis(config)
 
     def map(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
