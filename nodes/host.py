@@ -18,6 +18,7 @@ import contextlib
 import copy
 import dataclasses
 import os
+import re
 import sys
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
@@ -101,7 +102,11 @@ def files_below(root: Path, extensions: Collection[str], exclude: Collection[str
     return dict(sorted(result.items()))
 
 
-# ---------------------------------------------------------------------------------------------- device and progress
+def free_number(folder: Path, pattern: str) -> int:
+    """The first number that no file of the folder has. `pattern` matches their names; its group is the number."""
+    names = os.listdir(folder) if folder.is_dir() else []
+    matches = [re.match(pattern, name, re.IGNORECASE) for name in names]
+    return 1 + max([int(match[1]) for match in matches if match], default=0)
 
 
 def compute_device() -> torch.device:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -38,9 +37,6 @@ def results_folder() -> Path:
 
 def runs_folder() -> Path:
     return results_folder() / RUNS
-
-
-# ------------------------------------------------------------------------------------------------------------- lists
 
 
 def generators() -> dict[str, Path]:
@@ -93,9 +89,6 @@ def _picture_folders(root: Path) -> dict[str, Path]:
     return {name: root / name for name in names}
 
 
-# ----------------------------------------------------------------------------------------------------------- widgets
-
-
 def choice(files: Callable[[], Iterable[str]], tooltip: str) -> Callable[[], Widget]:
     """A list widget for `inputs`. Its default is the first model that comes with the pack, else the first name."""
 
@@ -142,7 +135,7 @@ def changes_of(files: Callable[[], dict[str, Path]], widget: str) -> staticmetho
     """An IS_CHANGED: the fingerprint of what the widget names; "" for a name that is not listed, or linked."""
 
     def is_changed(**inputs: Any) -> str:
-        path = files().get(inputs[widget])
+        path = files().get(inputs.get(widget))
         return fingerprint(path) if path else ""
 
     return staticmethod(is_changed)
@@ -156,9 +149,6 @@ def fingerprint(path: Path) -> str:
         stat = file.stat()
         digest.update(f"{file.relative_to(path)} {stat.st_size} {stat.st_mtime_ns}\n".encode())
     return digest.hexdigest()
-
-
-# ----------------------------------------------------------------------------------------------------------- loading
 
 
 def load_generator(path: Path) -> GanModel:
@@ -202,9 +192,6 @@ def _missing_base(customised: Path, summary: FileSummary) -> str:
     )
 
 
-# ------------------------------------------------------------------------------------------------------------ saving
-
-
 def new_result(name: str, kind: str = "") -> Path:
     """A file in output/gansketching that does not exist yet: name_00001.safetensors, name_00002.safetensors ...
 
@@ -217,10 +204,7 @@ def new_result(name: str, kind: str = "") -> Path:
     if not kind:
         folders = [f"{part}_" if part.lower() in RESERVED else part for part in folders]
     folder = (results_folder() / kind).joinpath(*folders)
-    numbered = re.compile(rf"{re.escape(stem)}_(\d+)\.safetensors", re.IGNORECASE)
-    names = os.listdir(folder) if folder.is_dir() else []
-    matches = filter(None, map(numbered.fullmatch, names))
-    number = 1 + max((int(match[1]) for match in matches), default=0)
+    number = host.free_number(folder, rf"{re.escape(stem)}_(\d+)\.safetensors$")
     return folder / f"{stem}_{number:05}.safetensors"
 
 

@@ -90,9 +90,6 @@ def _block(label: str, batch: Tensor, columns: int, side: int) -> Image.Image:
     return block
 
 
-# ------------------------------------------------------------------------------------------------------- loss curves
-
-
 def loss_plot(series: dict[str, list[tuple[int, float]]], *, width: int = 768, height: int = 432) -> Image.Image:
     """Curves of (step, value) points by name: the values in pale colours, their running means in strong ones."""
     sheet = Image.new("RGB", (width, height), PAPER)

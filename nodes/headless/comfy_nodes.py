@@ -3,11 +3,9 @@
 Inputs, outputs, defaults and file names are ComfyUI's. They are never registered inside ComfyUI.
 """
 
-# ruff: noqa: RUF012  (the declarations of inputs are never changed)
 from __future__ import annotations
 
 import json
-import os
 import re
 import sys
 import time
@@ -22,12 +20,13 @@ from torch import Tensor
 from ...gansketching_core.datasets import IMAGE_ENDINGS
 from ...gansketching_core.images import open_image
 from .. import host
+from .. import widgets as ui
 
 MAX_RESOLUTION = 16384
+IMAGE = ("IMAGE", {})
+PREFIX = ("STRING", {"default": "ComfyUI"})
+METADATA = {"prompt": "PROMPT", "extra_pnginfo": "EXTRA_PNGINFO"}
 WEBP_METHODS = {"default": 4, "fastest": 0, "slowest": 6}
-
-
-# ------------------------------------------------------------------------------------------------------------- files
 
 
 def checked_name(name: str) -> str:
@@ -40,19 +39,12 @@ def checked_name(name: str) -> str:
 
 
 def input_path(name: str) -> Path:
-    """File of a LoadImage widget: "photo.png", "folder/photo.png" or "photo.png [output]"."""
-    for folder in ("input", "output", "temp"):
-        if name.endswith(f" [{folder}]"):
-            return host.folder(folder) / checked_name(name.removesuffix(f" [{folder}]"))
-    return host.folder("input") / checked_name(name)
-
-
-def _problem_with(name: str) -> str | None:
-    try:
-        path = input_path(name)
-    except ValueError as error:
-        return str(error)
-    return None if path.is_file() else f'there is no image "{name}" in {host.folder("input")}'
+    """The file of a LoadImage widget: "photo.png", "folder/photo.png" or "photo.png [output]"."""
+    plain, folder = re.fullmatch(r"(.*?)(?: \[(input|output|temp)\])?", str(name), re.DOTALL).groups()
+    path = host.folder(folder or "input") / checked_name(plain)
+    if not path.is_file():
+        raise ValueError(f'there is no image "{name}" in {host.folder("input")}')
+    return path
 
 
 def save_path(prefix: str, kind: str, size: tuple[int, int]) -> tuple[Path, str, str, int]:
@@ -65,9 +57,11 @@ def save_path(prefix: str, kind: str, size: tuple[int, int]) -> tuple[Path, str,
     subfolder = "" if inside.parent == PurePosixPath(".") else str(inside.parent)
     folder = host.folder(kind) / subfolder
     folder.mkdir(parents=True, exist_ok=True)
-    numbered = re.compile(re.escape(inside.name) + r"_(\d+)", re.IGNORECASE)
-    matches = filter(None, map(numbered.match, os.listdir(folder)))
-    return folder, subfolder, inside.name, 1 + max((int(match[1]) for match in matches), default=0)
+    return folder, subfolder, inside.name, host.free_number(folder, rf"{re.escape(inside.name)}_(\d+)")
+
+
+def _input_pictures() -> ui.Widget:
+    return list(host.files_below(host.folder("input"), IMAGE_ENDINGS)), {}
 
 
 def _pictures(images: Tensor) -> list[Image.Image]:
@@ -82,23 +76,17 @@ def _frames(name: str) -> list[Image.Image]:
     return [frame for frame in frames if frame.size == frames[0].size]
 
 
-# ------------------------------------------------------------------------------------------------------------- nodes
-
-
 class LoadImage:
     """A picture of the input folder as IMAGE and (1 - alpha) as MASK."""
 
     RETURN_TYPES = ("IMAGE", "MASK")
     FUNCTION = "load"
     EDITOR_ONLY_INPUTS = ("upload",)
+    INPUT_TYPES = ui.inputs(image=_input_pictures)
 
-    @classmethod
-    def INPUT_TYPES(cls):
-        return {"required": {"image": (list(host.files_below(host.folder("input"), IMAGE_ENDINGS)),)}}
-
-    @classmethod
-    def VALIDATE_INPUTS(cls, image):
-        return (image is None) or _problem_with(str(image)) or True
+    @staticmethod
+    def VALIDATE_INPUTS(image):
+        return ui.check(input_path, image)
 
     def load(self, image: str):
         pictures = []
@@ -118,18 +106,11 @@ class LoadImage:
 class LoadImageMask:
     """One channel of a picture of the input folder as MASK."""
 
-    CHANNELS = ("alpha", "red", "green", "blue")
     RETURN_TYPES = ("MASK",)
     FUNCTION = "load"
     EDITOR_ONLY_INPUTS = ("upload",)
-
-    @classmethod
-    def INPUT_TYPES(cls):
-        return {"required": {**LoadImage.INPUT_TYPES()["required"], "channel": (list(cls.CHANNELS),)}}
-
-    @classmethod
-    def VALIDATE_INPUTS(cls, image):
-        return LoadImage.VALIDATE_INPUTS(image)
+    INPUT_TYPES = ui.inputs(image=_input_pictures, channel=(["alpha", "red", "green", "blue"], {}))
+    VALIDATE_INPUTS = LoadImage.VALIDATE_INPUTS
 
     def load(self, image: str, channel: str):
         frame = _frames(image)[0].convert("RGBA")
@@ -137,34 +118,18 @@ class LoadImageMask:
         return ((1 - values if channel == "alpha" else values)[None],)
 
 
-class StandIn:
-    """A node whose inputs are class attributes, in the form that INPUT_TYPES returns."""
-
-    REQUIRED: dict[str, tuple] = {}
-    HIDDEN: dict[str, str] = {}
-
-    @classmethod
-    def INPUT_TYPES(cls):
-        return {"required": cls.REQUIRED, "hidden": cls.HIDDEN}
-
-
-class SaveImage(StandIn):
+class SaveImage:
     """Saves PNG files with the workflow in their metadata, in the output folder."""
 
-    REQUIRED = {"images": ("IMAGE",), "filename_prefix": ("STRING", {"default": "ComfyUI"})}
-    HIDDEN = {"prompt": "PROMPT", "extra_pnginfo": "EXTRA_PNGINFO"}
+    INPUT_TYPES = ui.inputs(images=IMAGE, filename_prefix=PREFIX, hidden=METADATA)
     RETURN_TYPES = ()
     FUNCTION = "save"
     OUTPUT_NODE = True
     KIND = "output"
 
-    @classmethod
-    def VALIDATE_INPUTS(cls, filename_prefix="ComfyUI"):
-        try:
-            checked_name(filename_prefix or "")
-        except ValueError as error:
-            return str(error)
-        return True
+    @staticmethod
+    def VALIDATE_INPUTS(filename_prefix="ComfyUI"):
+        return ui.check(checked_name, filename_prefix)
 
     def save(self, images: Tensor, filename_prefix: str = "ComfyUI", prompt=None, extra_pnginfo=None):
         pictures = _pictures(images)
@@ -183,28 +148,29 @@ class SaveImage(StandIn):
 class PreviewImage(SaveImage):
     """Saves PNG files in the temporary folder."""
 
-    REQUIRED = {"images": ("IMAGE",)}
+    INPUT_TYPES = ui.inputs(images=IMAGE, hidden=METADATA)
     KIND = "temp"
 
-    @classmethod
-    def VALIDATE_INPUTS(cls):
+    @staticmethod
+    def VALIDATE_INPUTS():
         return True
 
     def save(self, images: Tensor, prompt=None, extra_pnginfo=None):
         return super().save(images, "ComfyUI_temp", prompt, extra_pnginfo)
 
 
-class SaveAnimatedWEBP(StandIn):
+class SaveAnimatedWEBP:
     """A batch of images as one animated WEBP in the output folder."""
 
-    REQUIRED = {
-        **SaveImage.REQUIRED,
-        "fps": ("FLOAT", {"default": 6.0, "min": 0.01, "max": 1000.0}),
-        "lossless": ("BOOLEAN", {"default": True}),
-        "quality": ("INT", {"default": 80, "min": 0, "max": 100}),
-        "method": (list(WEBP_METHODS),),
-    }
-    HIDDEN = SaveImage.HIDDEN
+    INPUT_TYPES = ui.inputs(
+        images=IMAGE,
+        filename_prefix=PREFIX,
+        fps=("FLOAT", {"default": 6.0, "min": 0.01, "max": 1000.0}),
+        lossless=("BOOLEAN", {"default": True}),
+        quality=("INT", {"default": 80, "min": 0, "max": 100}),
+        method=(list(WEBP_METHODS), {}),
+        hidden=METADATA,
+    )
     RETURN_TYPES = ()
     FUNCTION = "save"
     OUTPUT_NODE = True
@@ -238,16 +204,16 @@ def _scale(images: Tensor, width: int, height: int, method: str, crop: str) -> T
     return torch.nn.functional.interpolate(images.movedim(-1, 1), (height, width), mode=method).movedim(1, -1)
 
 
-class ImageScale(StandIn):
+class ImageScale:
     """Resizes images; a side of 0 keeps the aspect ratio."""
 
-    REQUIRED = {
-        "image": ("IMAGE",),
-        "upscale_method": (["nearest-exact", "bilinear", "area", "bicubic", "lanczos"],),
-        "width": ("INT", {"default": 512, "min": 0, "max": MAX_RESOLUTION}),
-        "height": ("INT", {"default": 512, "min": 0, "max": MAX_RESOLUTION}),
-        "crop": (["disabled", "center"],),
-    }
+    INPUT_TYPES = ui.inputs(
+        image=IMAGE,
+        upscale_method=(["nearest-exact", "bilinear", "area", "bicubic", "lanczos"], {}),
+        width=("INT", {"default": 512, "min": 0, "max": MAX_RESOLUTION}),
+        height=("INT", {"default": 512, "min": 0, "max": MAX_RESOLUTION}),
+        crop=(["disabled", "center"], {}),
+    )
     RETURN_TYPES = ("IMAGE",)
     FUNCTION = "scale"
 
@@ -259,10 +225,10 @@ class ImageScale(StandIn):
         return (_scale(image, width, height, upscale_method, crop),)
 
 
-class ImageBatch(StandIn):
+class ImageBatch:
     """Two batches as one; the second is resized to the size of the first."""
 
-    REQUIRED = {"image1": ("IMAGE",), "image2": ("IMAGE",)}
+    INPUT_TYPES = ui.inputs(image1=IMAGE, image2=IMAGE)
     RETURN_TYPES = ("IMAGE",)
     FUNCTION = "join"
 
@@ -272,10 +238,10 @@ class ImageBatch(StandIn):
         return (torch.cat([image1, image2]),)
 
 
-class RepeatImageBatch(StandIn):
+class RepeatImageBatch:
     """The batch several times over."""
 
-    REQUIRED = {"image": ("IMAGE",), "amount": ("INT", {"default": 1, "min": 1, "max": 4096})}
+    INPUT_TYPES = ui.inputs(image=IMAGE, amount=("INT", {"default": 1, "min": 1, "max": 4096}))
     RETURN_TYPES = ("IMAGE",)
     FUNCTION = "repeat"
 
@@ -283,14 +249,14 @@ class RepeatImageBatch(StandIn):
         return (image.repeat(amount, 1, 1, 1),)
 
 
-class ImageFromBatch(StandIn):
+class ImageFromBatch:
     """Some images of a batch."""
 
-    REQUIRED = {
-        "image": ("IMAGE",),
-        "batch_index": ("INT", {"default": 0, "min": 0, "max": 4095}),
-        "length": ("INT", {"default": 1, "min": 1, "max": 4096}),
-    }
+    INPUT_TYPES = ui.inputs(
+        image=IMAGE,
+        batch_index=("INT", {"default": 0, "min": 0, "max": 4095}),
+        length=("INT", {"default": 1, "min": 1, "max": 4096}),
+    )
     RETURN_TYPES = ("IMAGE",)
     FUNCTION = "pick"
 
@@ -299,10 +265,10 @@ class ImageFromBatch(StandIn):
         return (image[start : start + length].clone(),)
 
 
-class PreviewAny(StandIn):
+class PreviewAny:
     """Any value as text."""
 
-    REQUIRED = {"source": ("*", {})}
+    INPUT_TYPES = ui.inputs(source=("*", {}))
     RETURN_TYPES = ()
     FUNCTION = "show"
     OUTPUT_NODE = True
@@ -317,30 +283,23 @@ class PreviewAny(StandIn):
         return {"ui": {"text": (source,)}}
 
 
-class Primitive(StandIn):
-    """Outputs the value of its widget."""
+def _primitive(kind: str, **options: int) -> type:
+    """A node that outputs the value of its widget."""
 
-    FUNCTION = "give"
+    class Primitive:
+        INPUT_TYPES = ui.inputs(value=(kind, options))
+        RETURN_TYPES = (kind,)
+        FUNCTION = "give"
 
-    def give(self, value):
-        return (value,)
+        def give(self, value):
+            return (value,)
+
+    return Primitive
 
 
-def _primitive(kind: str, **options: int) -> type[Primitive]:
-    return type(f"Primitive{kind}", (Primitive,), {"REQUIRED": {"value": (kind, options)}, "RETURN_TYPES": (kind,)})
-
-
-COMFY_NODES: dict[str, type] = {
-    "LoadImage": LoadImage,
-    "LoadImageMask": LoadImageMask,
-    "SaveImage": SaveImage,
-    "PreviewImage": PreviewImage,
-    "SaveAnimatedWEBP": SaveAnimatedWEBP,
-    "ImageScale": ImageScale,
-    "ImageBatch": ImageBatch,
-    "RepeatImageBatch": RepeatImageBatch,
-    "ImageFromBatch": ImageFromBatch,
-    "PreviewAny": PreviewAny,
+NODES = (LoadImage, LoadImageMask, SaveImage, PreviewImage, SaveAnimatedWEBP, PreviewAny)
+NODES += (ImageScale, ImageBatch, RepeatImageBatch, ImageFromBatch)
+COMFY_NODES: dict[str, type] = {node.__name__: node for node in NODES} | {
     "PrimitiveInt": _primitive("INT", min=-sys.maxsize, max=sys.maxsize),
     "PrimitiveFloat": _primitive("FLOAT", min=-sys.maxsize, max=sys.maxsize),
     "PrimitiveString": _primitive("STRING"),

@@ -128,9 +128,6 @@ def parse_value(text: str, kind: Any) -> Any:
     return {"INT": int, "FLOAT": float}.get(kind, str)(text)
 
 
-# ------------------------------------------------------------------------------------------------------------- graph
-
-
 def output_nodes(prompt: Prompt, registry: Registry) -> list[str]:
     """The nodes that save or show something."""
     return [key for key in prompt if getattr(registry[prompt[key]["class_type"]], "OUTPUT_NODE", False)]
