@@ -135,7 +135,7 @@ def changes_of(files: Callable[[], dict[str, Path]], widget: str) -> staticmetho
     """An IS_CHANGED: the fingerprint of what the widget names; "" for a name that is not listed, or linked."""
 
     def is_changed(**inputs: Any) -> str:
-        path = files().get(inputs.get(widget))
+        path = files().get(inputs.get(widget) or "")
         return fingerprint(path) if path else ""
 
     return staticmethod(is_changed)
