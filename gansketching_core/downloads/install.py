@@ -6,7 +6,7 @@ import logging
 import shutil
 import zipfile
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from ..checkpoints.load import load_model, load_photosketch
 from ..checkpoints.native import save_model, save_photosketch
@@ -80,8 +80,8 @@ def _install_zip(download: Path, offer: Offer, models: Path, metadata: dict[str,
         for file in sorted(path for path in unpacked.rglob("*") if path.suffix.lower() in MODEL_ENDINGS):
             poll()
             folder = _FOLDERS.get(kind_of(file))
-            if not folder:
-                continue  # a discriminator, or something that is no network
+            if not folder:  # a discriminator, or something that is no network
+                continue
             name = file.parent.name if file.stem == "netG" else file.stem
             target = models / folder / offer.name / f"{name}.safetensors"
             if target in written:
@@ -104,7 +104,7 @@ def _unpack(download: Path, folder: Path, offer: Offer) -> Iterator[None]:
     """Unpack the model files of a zip, none outside `folder`; yields after each. ValueError for a broken zip."""
     try:
         with zipfile.ZipFile(download) as archive:
-            entries = [entry for entry in archive.infolist() if _is_model(entry, folder)]
+            entries = [entry for entry in archive.infolist() if _is_model(folder / entry.filename, folder)]
             check_size(sum(entry.file_size for entry in entries), download)
             for entry in entries:
                 file = folder / entry.filename
@@ -118,7 +118,6 @@ def _unpack(download: Path, folder: Path, offer: Offer) -> Iterator[None]:
         raise ValueError(f"{offer.address} is not a readable zip ({error}); download it again") from error
 
 
-def _is_model(entry: zipfile.ZipInfo, folder: Path) -> bool:
-    path = PurePosixPath(entry.filename)
-    is_inside = (folder / path).resolve().is_relative_to(folder.resolve())
-    return is_inside and path.suffix.lower() in MODEL_ENDINGS and not path.name.startswith(".")
+def _is_model(file: Path, folder: Path) -> bool:
+    is_inside = file.resolve().is_relative_to(folder.resolve())
+    return is_inside and file.suffix.lower() in MODEL_ENDINGS and not file.name.startswith(".")

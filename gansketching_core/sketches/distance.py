@@ -84,13 +84,11 @@ def _distance_map_scipy(ink: Tensor) -> Tensor:
 
 def _distance_map_torch(ink: Tensor) -> Tensor:
     """The same by comparing all pixels of each row, then of each column (squared distances are separable)."""
-
-    def nearest_in_row(squared: Tensor) -> Tensor:
-        x = torch.arange(squared.shape[-1], device=squared.device)
-        return (squared[..., None, :] + (x[:, None] - x).square()).amin(dim=-1)
-
     squared = torch.where(ink, 0.0, 2.0 * max(ink.shape[1:]) ** 2)
-    return nearest_in_row(nearest_in_row(squared).mT).mT.sqrt()
+    for _ in ("rows", "columns"):
+        x = torch.arange(squared.shape[-1], device=ink.device)
+        squared = (squared[..., None, :] + (x[:, None] - x).square()).amin(dim=-1).mT
+    return squared.sqrt()
 
 
 class SketchDistance:
