@@ -30,7 +30,7 @@ from ..random_streams import seeded_init, stream
 from ..sketches.distance import ChamferToSketches, SketchDistance
 from .diffaugment import augment, parse_policy
 from .finetune_config import FinetuneConfig
-from .loop import StepReport, check_options
+from .loop import StepReport, Trainer
 from .losses import fake_loss, generator_loss, r1_penalty, real_loss, weight_penalty
 from .optimizers import lazy_adam, set_trainable, update
 from .style_mixing import random_styles
@@ -41,7 +41,7 @@ DISTANCE_SIDE = 64  # pixels, at most, at which drawings are compared with sketc
 DISTANCES_BYTES = 512 * 2**20  # of memory, at most, for the distances of sketches that are kept
 
 
-class SketchFinetuner:
+class SketchFinetuner(Trainer):
     """Fine-tunes a copy of `model` so that drawings of its images look like `sketches`.
 
     Equal inputs, options and seed give equal weights on the same CPU, also if the run is stopped at any point and
@@ -73,7 +73,6 @@ class SketchFinetuner:
         self.images = images
         self.device = torch.device(device) if device is not None else model.w_mean.device
         self.poll: Callable[[], None] = lambda: None
-        self.steps_done = 0
         self.phases_done = 0  # of the present step
         self._weights = {"sketch": 1.0, "image": config.image_weight}
         self._check(sketches)
@@ -363,33 +362,21 @@ class SketchFinetuner:
         metadata = {"base_name": self.model.name, **self.model.metadata}
         return replace(self.model, generator=generator, w_mean=w_mean, name=name, metadata=metadata)
 
-    def state_dict(self) -> dict:
-        """Everything a later process needs to go on; plain tensors, numbers and strings, for torch.save."""
+    def parts(self) -> dict:
         return {
-            "config": self.config.model_dump(),
-            "step": self.steps_done,
-            "phase": self.phases_done,
-            "mapping": self.generator.mapping.state_dict(),
+            "mapping": self.generator.mapping,
             "initial": self._initial,
             "average": self.average,
-            "optimizer": self.optimizer.state_dict(),
-            "discriminators": {name: d.state_dict() for name, d in self._discriminators.items()},
-            "optimizers": {name: optimizer.state_dict() for name, optimizer in self._optimizers.items()},
+            "optimizer": self.optimizer,
+            "discriminators": self._discriminators,
+            "optimizers": self._optimizers,
         }
 
+    def state_dict(self) -> dict:
+        return {"phase": self.phases_done, **super().state_dict()}
+
     def load_state_dict(self, state: dict) -> None:
-        """Go on from `state_dict()`. Raises ValueError if options other than the number of steps differ."""
-        check_options(state["config"], self.config, length="steps")
-        with torch.inference_mode(False), torch.no_grad():
-            self.generator.mapping.load_state_dict(state["mapping"])
-            for name in self.trainable:
-                self._initial[name].copy_(state["initial"][name])
-                self.average[name].copy_(state["average"][name])
-            self.optimizer.load_state_dict(state["optimizer"])
-            for name, discriminator in self._discriminators.items():
-                discriminator.load_state_dict(state["discriminators"][name])
-                self._optimizers[name].load_state_dict(state["optimizers"][name])
-        self.steps_done = int(state["step"])
+        super().load_state_dict(state)
         self.phases_done = int(state["phase"])
         self._batches.clear()
 

@@ -10,10 +10,11 @@ import zipfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any
 
 import torch
 from pydantic import BaseModel
+from torch import Tensor
 
 from ..files import atomic_write
 
@@ -33,17 +34,47 @@ class StepReport:
     timings: dict[str, float] = field(default_factory=dict)  # seconds of its parts, by name
 
 
-class Trainer(Protocol):
-    """What `train` can train."""
+class Trainer:
+    """Base of what `train` trains. A subclass sets `config`, and `length`: the option that says how long it trains."""
 
-    steps_done: int
-    resumes_within_step: bool  # whether the state is consistent, and can be saved, after `step` has raised an exception
+    config: Any  # frozen options
+    length = "steps"
+    steps_done = 0
+    resumes_within_step = False  # whether the state is consistent, and can be saved, after `step` raised an exception
 
-    def step(self) -> StepReport: ...
+    def step(self) -> StepReport:
+        raise NotImplementedError
 
-    def state_dict(self) -> dict: ...
+    def parts(self) -> dict:
+        """What is trained, by name: networks, optimisers, tensors, and dictionaries of these."""
+        raise NotImplementedError
 
-    def load_state_dict(self, state: dict) -> None: ...
+    def state_dict(self) -> dict:
+        """Everything a later process needs to go on; plain tensors, numbers and strings."""
+        return {"config": self.config.model_dump(), "step": self.steps_done, **_dump(self.parts())}
+
+    def load_state_dict(self, state: dict) -> None:
+        """Go on from `state_dict()`. Raises ValueError if options other than the length differ."""
+        check_options(state["config"], self.config, length=self.length)
+        with torch.inference_mode(False), torch.no_grad():
+            _load(self.parts(), state)
+        self.steps_done = int(state["step"])
+
+
+def _dump(part: Any) -> Any:
+    if isinstance(part, dict):
+        return {name: _dump(value) for name, value in part.items()}
+    return part if isinstance(part, Tensor) else part.state_dict()
+
+
+def _load(part: Any, state: Any) -> None:
+    if isinstance(part, dict):
+        for name, value in part.items():
+            _load(value, state[name])
+    elif isinstance(part, Tensor):
+        part.copy_(state)
+    else:
+        part.load_state_dict(state)
 
 
 class OtherOptionsError(ValueError):

@@ -20,7 +20,7 @@ from ..networks.stylegan2 import Discriminator, GanConfig, GanModel, Generator
 from ..options import Options, option
 from ..random_streams import seeded_init, stream
 from .diffaugment import augment, parse_policy
-from .loop import StepReport, check_options
+from .loop import StepReport, Trainer, check_options
 from .losses import GanLoss, fake_loss, generator_loss, r1_penalty, real_loss
 from .optimizers import lazy_adam, set_trainable, update
 from .placement import PlacementConfig, placed
@@ -65,7 +65,7 @@ class PretrainConfig(Options):
         )
 
 
-class Pretrainer:
+class Pretrainer(Trainer):
     """Trains a generator and a discriminator; the generator of the result is the EMA.
 
     Equal seeds give equal runs, also across a stop and `load_state_dict`.
@@ -77,7 +77,7 @@ class Pretrainer:
         base: a model to train further, instead of new networks. Its networks must be those that the options describe.
     """
 
-    resumes_within_step = False
+    length = "images"
 
     def __init__(
         self,
@@ -106,7 +106,6 @@ class Pretrainer:
             self._start_from(base)
         self.average = copy.deepcopy(self.generator).requires_grad_(False)
         self.generator.mapping.w_shift.requires_grad_(False)
-        self.steps_done = 0
         self.mean_path = torch.zeros((), device=self.device)
         path_every = config.path_every if config.path_weight else 0
         r1_every = config.r1_every if config.r1_gamma else 0
@@ -149,7 +148,8 @@ class Pretrainer:
             if config.r1_gamma and k % config.r1_every == 0:
                 losses["R1"] = self._regularise_gradient(real, rng)
             if self.projected:
-                losses["D features"] = sum(self._update_discriminator("projected", real, fake, rng))
+                on_fake, on_real = self._update_discriminator("projected", real, fake, rng)
+                losses["D features"] = on_fake + on_real
         self._update_average()
         self.steps_done += 1
         values = {name: float(value.detach()) for name, value in losses.items()}
@@ -205,14 +205,16 @@ class Pretrainer:
         self._update("generator", penalty * self.config.path_weight * self.config.path_every)
         return penalty
 
-    def _update_discriminator(self, name: str, real: Tensor, fake: Tensor, rng: torch.Generator) -> list[Tensor]:
+    def _update_discriminator(
+        self, name: str, real: Tensor, fake: Tensor, rng: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
         """-> the losses on generated images and on pictures."""
         kind: GanLoss = "hinge" if name == "projected" else "softplus"
         set_trainable(self._optimizers[name], True)
         on_fake = fake_loss(self._logits(name, fake, rng), kind)
         on_real = real_loss(self._logits(name, real, rng), kind)
         self._update(name, on_fake + on_real)
-        return [on_fake, on_real]
+        return on_fake, on_real
 
     def _regularise_gradient(self, real: Tensor, rng: torch.Generator) -> Tensor:
         real = real.detach().requires_grad_(True)
@@ -234,25 +236,13 @@ class Pretrainer:
         discriminator = copy.deepcopy(self.discriminator).cpu().eval().requires_grad_(False)
         return GanModel(generator, discriminator, generator.config, generator.mean_w(), name)
 
+    def parts(self) -> dict:
+        trained = {"networks": self._networks, "optimizers": self._optimizers}
+        return {**trained, "average": self.average, "mean_path": self.mean_path}
+
     def state_dict(self) -> dict:
-        """Everything a later process needs to go on; plain tensors, numbers and strings."""
-        return {
-            "config": self.config.model_dump(),
-            "placement": self.placement.model_dump(),
-            "step": self.steps_done,
-            "networks": {name: network.state_dict() for name, network in self._networks.items()},
-            "optimizers": {name: optimizer.state_dict() for name, optimizer in self._optimizers.items()},
-            "average": self.average.state_dict(),
-            "mean_path": self.mean_path,
-        }
+        return {"placement": self.placement.model_dump(), **super().state_dict()}
 
     def load_state_dict(self, state: dict) -> None:
-        """Go on from `state_dict()`. Raises ValueError if options other than the number of images differ."""
-        check_options(state["config"], self.config, length="images")
         check_options(state["placement"], self.placement)
-        for name, network in self._networks.items():
-            network.load_state_dict(state["networks"][name])
-            self._optimizers[name].load_state_dict(state["optimizers"][name])
-        self.average.load_state_dict(state["average"])
-        self.mean_path = state["mean_path"].to(self.device)
-        self.steps_done = int(state["step"])
+        super().load_state_dict(state)

@@ -49,13 +49,11 @@ class SketcherConfig(Options):
     seed: int = option(0, "Seed of every random number.", ge=0, le=2**63 - 1)
 
 
-class SketcherTrainer:
+class SketcherTrainer(loop.Trainer):
     """Trains a PhotoSketch on pairs, see `sketcher_data`: call `step` repeatedly, then `result`.
 
     Equal seeds give equal runs, also across a stop and `load_state_dict`.
     """
-
-    resumes_within_step = False
 
     def __init__(
         self, config: SketcherConfig, photos: Tensor, pairs: Tensor | None = None, *, device: torch.device | str = "cpu"
@@ -67,7 +65,6 @@ class SketcherTrainer:
         with seeded_init(config.seed):
             self.net = PhotoSketch(width=config.width, blocks=config.blocks).to(self.device)
         self.optimizer = torch.optim.Adam(self.net.parameters(), lr=config.learning_rate, betas=(0.9, 0.99))
-        self.steps_done = 0
 
     def step(self) -> loop.StepReport:
         """One update of the network, by `drawing_losses`. Raises FloatingPointError if a number is not finite."""
@@ -108,21 +105,8 @@ class SketcherTrainer:
         """The network as trained so far: a copy in evaluation mode, frozen, float32 on the CPU."""
         return copy.deepcopy(self.net).cpu().eval().requires_grad_(False)
 
-    def state_dict(self) -> dict:
-        """Everything a later process needs to go on; plain tensors, numbers and strings."""
-        return {
-            "config": self.config.model_dump(),
-            "step": self.steps_done,
-            "net": self.net.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-        }
-
-    def load_state_dict(self, state: dict) -> None:
-        """Go on from `state_dict()`. Raises ValueError if options other than the number of steps differ."""
-        loop.check_options(state["config"], self.config, length="steps")
-        self.net.load_state_dict(state["net"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.steps_done = int(state["step"])
+    def parts(self) -> dict:
+        return {"net": self.net, "optimizer": self.optimizer}
 
 
 def drawing_losses(raw: Tensor, ink: Tensor) -> dict[str, Tensor]:
