@@ -24,11 +24,12 @@ from .progress import batch_bar
 def animate(parser: ArgumentParser, argv: list[str]) -> None:
     """A film: a walk through random images or saved latents; with --component, one image edited along a direction."""
     add_model(parser)
-    parser.add_argument("--latents", type=Path, metavar="FILE", help="saved latents to pass through, in their order")
-    parser.add_argument("--keys", type=int, default=6, metavar="N", help="else: random images to pass (default: 6)")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="which ones (default: 0)")
-    parser.add_argument("--loop", action=BooleanOptionalAction, default=True, help="return to the first (default: yes)")
-    parser.add_argument("--component", type=int, metavar="N", help="instead: edit the first image along this direction")
+    add = parser.add_argument
+    add("--latents", type=Path, metavar="FILE", help="saved latents to pass through, in their order")
+    add("--keys", type=int, default=6, metavar="N", help="else: random images to pass")
+    add("--seed", type=int, default=0, metavar="N", help="which ones")
+    add("--loop", action=BooleanOptionalAction, default=True, help="return to the first")
+    add("--component", type=int, metavar="N", help="instead: edit the first image along this direction")
     add_directions(parser, reach=3.0)
     add_film(parser, 96, "animation.webp")
     add_flags(parser, SampleConfig, "images")

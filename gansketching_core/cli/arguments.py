@@ -24,15 +24,13 @@ SKETCHER_HELP = f'photo-to-sketch network: a file, the name of a bundled one, or
 
 
 def device_of(args: Namespace) -> torch.device:
-    """The device of --device."""
     if args.device != "auto":
         return torch.device(args.device)
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def add_device(parser: ArgumentParser) -> None:
-    """--device."""
-    parser.add_argument("--device", default="auto", metavar="DEVICE", help="cpu, cuda, cuda:1 ... (default: auto)")
+    parser.add_argument("--device", default="auto", metavar="DEVICE", help="cpu, cuda, cuda:1 ...")
 
 
 def load_generator(name: str, base: str | None, device: torch.device) -> GanModel:
@@ -68,13 +66,8 @@ def load_sketcher(name: str, device: torch.device) -> nn.Module:
     return load_photosketch(find_file(name, "weights", ".safetensors")).to(device)
 
 
-def load_pictures(paths: list[Path]) -> list[Tensor]:
-    """Images [H,W,C] in 0..1 of files, folders and zips."""
-    return [image for path in paths for image in load_images(path)]
-
-
 def add_model(parser: ArgumentParser) -> None:
-    parser.add_argument("--model", default="fruit", metavar="MODEL", help=f"{MODEL_HELP} (default: fruit)")
+    parser.add_argument("--model", default="fruit", metavar="MODEL", help=MODEL_HELP)
     parser.add_argument("--base", metavar="MODEL", help="for a customised --model: the model it was made from")
     parser.add_argument("--label", type=int, metavar="N", help="class, for class-conditional models")
     add_device(parser)
@@ -85,4 +78,5 @@ def load_sketches(
 ) -> Tensor:
     """Drawings of files, folders and zips as sketches [N,1,R,R] for `model`."""
     reference = sample_drawings(model, sketcher, label=label) if config.strokes == "match" else None
-    return prepare_sketches(load_pictures(paths), model.config.resolution, config, reference=reference)
+    pictures = [image for path in paths for image in load_images(path)]
+    return prepare_sketches(pictures, model.config.resolution, config, reference=reference)

@@ -17,11 +17,12 @@ from .flags import build
 def bench(parser: ArgumentParser, argv: list[str]) -> None:
     """Measure fine-tuning steps and sampling on full-size StyleGAN2 networks with random weights: medians in seconds,
     peak memory in GiB. The columns D, R1 and G are the parts of a step; `step` has its share of R1."""
-    parser.add_argument("--resolution", type=int, nargs="+", default=[64], metavar="N", help="(default: 64)")
-    parser.add_argument("--batch", type=int, default=4, metavar="N", help="images a step (default: 4)")
-    parser.add_argument("--steps", type=int, default=2, metavar="N", help="steps that count (default: 2)")
-    parser.add_argument("--preset", choices=list(PRESETS), default="fast", help="training options (default: fast)")
-    parser.add_argument("--precision", choices=["auto", "float32", "bfloat16"], help="(default: the preset's)")
+    add = parser.add_argument
+    add("--resolution", type=int, nargs="+", default=[64], metavar="N", help="sides of the images")
+    add("--batch", type=int, default=4, metavar="N", help="images a step")
+    add("--steps", type=int, default=2, metavar="N", help="steps that count")
+    add("--preset", choices=list(PRESETS), default="fast", help="training options")
+    add("--precision", choices=["auto", "float32", "bfloat16"], help="(default: the preset's)")
     add_device(parser)
     args = parser.parse_args(argv)
 

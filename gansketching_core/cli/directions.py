@@ -22,12 +22,13 @@ def directions(parser: ArgumentParser, argv: list[str]) -> None:
     """Find the main directions in which a model's images vary (GANSpace), and show what each one does."""
     add_model(parser)
     add_directions(parser, reach=2.0)
-    parser.add_argument("--components", type=int, default=20, metavar="N", help="how many (default: 20)")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="which image the sheet shows (default: 0)")
-    parser.add_argument("--rows", type=int, default=10, metavar="N", help="directions on the sheet (default: 10)")
-    parser.add_argument("--truncation", type=float, default=1.0, metavar="X", help="of the image (default: 1)")
-    parser.add_argument("--output", type=Path, default=Path("directions.safetensors"), metavar="FILE")
-    parser.add_argument("--sheet", type=Path, metavar="FILE", help="the picture (default: OUTPUT.png)")
+    add = parser.add_argument
+    add("--components", type=int, default=20, metavar="N", help="how many")
+    add("--seed", type=int, default=0, metavar="N", help="which image the sheet shows")
+    add("--rows", type=int, default=10, metavar="N", help="directions on the sheet")
+    add("--truncation", type=float, default=1.0, metavar="X", help="of the image")
+    add("--output", type=Path, default=Path("directions.safetensors"), metavar="FILE", help="file to write")
+    add("--sheet", type=Path, metavar="FILE", help="the picture (default: OUTPUT.png)")
     args = parser.parse_args(argv)
 
     if args.output.suffix != ".safetensors":
@@ -48,12 +49,12 @@ def directions(parser: ArgumentParser, argv: list[str]) -> None:
 
 def add_directions(parser: ArgumentParser, reach: float) -> None:
     """The flags of commands that use directions."""
-    parser.add_argument("--load", type=Path, metavar="FILE", help="directions fitted before, or a GANSpace .npz")
-    parser.add_argument("--samples", type=int, default=100_000, metavar="N", help="to fit on (default: 100000)")
-    reach_help = f"largest strength, in standard deviations (default: {reach:g})"
-    parser.add_argument("--reach", type=float, default=reach, metavar="X", help=reach_help)
-    parser.add_argument("--first-layer", type=int, default=0, metavar="N", help="first layer to change (default: 0)")
-    parser.add_argument("--last-layer", type=int, metavar="N", help="last layer to change (default: the model's last)")
+    add = parser.add_argument
+    add("--load", type=Path, metavar="FILE", help="directions fitted before, or a GANSpace .npz")
+    add("--samples", type=int, default=100_000, metavar="N", help="to fit on")
+    add("--reach", type=float, default=reach, metavar="X", help="largest strength, in standard deviations")
+    add("--first-layer", type=int, default=0, metavar="N", help="first layer to change")
+    add("--last-layer", type=int, metavar="N", help="last layer to change (default: the model's last)")
 
 
 def load_or_fit(model: GanModel, components: int, args: Namespace) -> Directions:

@@ -11,14 +11,14 @@ from tqdm import tqdm
 from ..downloads.catalogue import OFFERS
 from ..downloads.fetch import size_of
 from ..downloads.install import install
-from .interrupt import interruptible
+from .progress import interruptible
 
 
 def download(parser: ArgumentParser, argv: list[str]) -> None:
     """List the models that others publish, or download one after showing its licence. It is converted to .safetensors;
     no code in the file is run. Ctrl-C keeps the part already downloaded; the same command resumes."""
     parser.add_argument("name", nargs="?", help="a name from the list; without one, the list is printed")
-    parser.add_argument("--models", type=Path, default=Path("models"), metavar="FOLDER", help="(default: models)")
+    parser.add_argument("--models", type=Path, default=Path("models"), metavar="FOLDER", help="folder to write to")
     parser.add_argument("--accept-licence", action="store_true", help="you have read the licence and agree to it")
     parser.add_argument("--keep", action="store_true", help="also keep the original file")
     args = parser.parse_args(argv)

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from ..datasets import ImageSet, hold_out, image_names, kind_of
 from ..evaluation.classifier import fit_classifier
@@ -27,7 +26,6 @@ from ..sketches.prepare import SketchConfig
 from ..training.placement import placed, placement_of
 from .arguments import MODEL_HELP, SKETCHER_HELP, add_device, device_of, load_generator, load_sketcher, load_sketches
 from .flags import add_flags, build, read_flags
-from .interrupt import interruptible
 from .progress import batch_bar
 
 SAMPLES = 1000
@@ -36,31 +34,24 @@ SAMPLES = 1000
 def evaluate(parser: ArgumentParser, argv: list[str]) -> None:
     """Measure how good a model is: compare its samples with photos (Frechet distance, KID, precision and recall, path
     length), and the samples of a customised model with the sketches, as the fine-tuning does."""
-    parser.add_argument("model", help=MODEL_HELP)
-    parser.add_argument("--base", metavar="MODEL", help="the model that a customised one was made from")
-    parser.add_argument("--photos", type=Path, metavar="PATH", help="folder or zip of photos to compare with")
-    parser.add_argument(
-        "--only", nargs="+", default=[], metavar="KIND", help="only photos of these kinds: folders' names up to a _"
-    )
-    parser.add_argument("--hold-out", action="store_true", help="only the pictures that pretrain --hold-out leaves out")
-    parser.add_argument(
-        "--placed", action="store_true", help="turn, shrink and shift the photos as the model's training pictures were"
-    )
-    parser.add_argument(
-        "--classes", action="store_true", help="count the kinds among the samples, by a small classifier"
-    )
-    parser.add_argument("--sketches", type=Path, nargs="+", default=[], metavar="PATH", help="the user's sketches")
-    parser.add_argument("--sketcher", default="sketcher", metavar="NAME", help=SKETCHER_HELP)
-    parser.add_argument("--extractor", choices=list(EXTRACTORS), default=OFFLINE, help=f"(default: {OFFLINE})")
-    parser.add_argument("--label", type=int, metavar="N", help="class, for class-conditional models")
+    add = parser.add_argument
+    add("model", help=MODEL_HELP)
+    add("--base", metavar="MODEL", help="the model that a customised one was made from")
+    add("--photos", type=Path, metavar="PATH", help="folder or zip of photos to compare with")
+    add("--only", nargs="+", default=[], metavar="KIND", help="only photos of these kinds: folders' names up to a _")
+    add("--hold-out", action="store_true", help="only the pictures that pretrain --hold-out leaves out")
+    add("--placed", action="store_true", help="turn, shrink and shift the photos as the model's training pictures were")
+    add("--classes", action="store_true", help="count the kinds among the samples, by a small classifier")
+    add("--sketches", type=Path, nargs="+", default=[], metavar="PATH", help="the user's sketches")
+    add("--sketcher", default="sketcher", metavar="NAME", help=SKETCHER_HELP)
+    add("--extractor", choices=list(EXTRACTORS), default=OFFLINE, help="network that images are compared by")
+    add("--label", type=int, metavar="N", help="class, for class-conditional models")
     count_help = f"samples (default: {SAMPLES}; for sketches the number that finetune uses)"
-    parser.add_argument("--count", type=int, default=SUPPRESS, metavar="N", help=count_help)
-    parser.add_argument(
-        "--path-length", type=int, default=0, metavar="N", help="pairs for the path length (default: 0)"
-    )
+    add("--count", type=int, default=SUPPRESS, metavar="N", help=count_help)
+    add("--path-length", type=int, default=0, metavar="N", help="pairs for the path length")
     seed_help = "seed of the samples (default: 0; for sketches the one that finetune uses)"
-    parser.add_argument("--seed", type=int, default=SUPPRESS, metavar="N", help=seed_help)
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers to a file as well")
+    add("--seed", type=int, default=SUPPRESS, metavar="N", help=seed_help)
+    add("--json", type=Path, metavar="FILE", help="write the numbers to a file as well")
     add_device(parser)
     add_flags(parser, SketchConfig, "preparation of the sketches")
     args = parser.parse_args(argv)
@@ -86,16 +77,10 @@ def _compare_with_photos(model: GanModel, args: Namespace) -> dict:
     photos = _load_photos(model, args, hold_out(names)[1] if args.hold_out else names)
     count = getattr(args, "count", SAMPLES)
     with batch_bar(count + len(photos) + args.path_length, "image") as on_batch:
-        result = evaluate_model(
-            model,
-            photos,
-            load_extractor(args.extractor).to(model.w_mean.device),
-            count=count,
-            seed=getattr(args, "seed", 0),
-            label=args.label,
-            path_length_pairs=args.path_length,
-            on_batch=on_batch,
-        )
+        extractor = load_extractor(args.extractor).to(model.w_mean.device)
+        options = {"count": count, "seed": getattr(args, "seed", 0), "label": args.label}
+        pairs = args.path_length
+        result = evaluate_model(model, photos, extractor, path_length_pairs=pairs, on_batch=on_batch, **options)
     print(result)
     return asdict(result)
 
@@ -103,13 +88,11 @@ def _compare_with_photos(model: GanModel, args: Namespace) -> dict:
 def _photo_names(args: Namespace) -> list[str]:
     """Names of the photos of the kinds that --only chooses."""
     names = image_names(args.photos)
-    if not args.only:
-        return names
     kinds = sorted(set(map(kind_of, names)))
     for kind in args.only:
         if kind not in kinds:
             raise ValueError(f"--only {kind}: there are no such photos; there are {', '.join(kinds)}")
-    return [name for name in names if kind_of(name) in args.only]
+    return [name for name in names if kind_of(name) in (args.only or kinds)]
 
 
 def _load_photos(model: GanModel, args: Namespace, names: list[str]) -> Tensor:
@@ -130,22 +113,18 @@ def _count_kinds(model: GanModel, args: Namespace) -> dict:
     training, held_out = _some_of_each_kind(training, 100), _some_of_each_kind(held_out, 20)
     count = getattr(args, "count", SAMPLES)
     latents = sample_z(model, count, getattr(args, "seed", 0), args.label)
-    total = len(training) + len(held_out) + count
-    with tqdm(total=total, desc="kinds", unit="image", dynamic_ncols=True) as bar, interruptible() as poll:
 
-        def features(images: Tensor | Iterable[Tensor]) -> Tensor:
-            start = bar.n
-
-            def on_batch(done: int) -> None:
-                poll()
-                bar.update(start + done - bar.n)
-
+    def features(images: Tensor | Iterable[Tensor], total: int) -> Tensor:
+        with batch_bar(total, "image") as on_batch:
             return extract(extractor, images, on_batch=on_batch)
 
-        classifier = fit_classifier(features(_load_photos(model, args, training)), list(map(kind_of, training)))
-        accuracy = classifier.accuracy(features(_load_photos(model, args, held_out)), list(map(kind_of, held_out)))
-        images = (render(model, latents[first : first + 64], batch=16) for first in range(0, count, 64))
-        counts = classifier.counts(features(images))
+    def features_of_photos(names: list[str]) -> Tensor:
+        return features(_load_photos(model, args, names), len(names))
+
+    classifier = fit_classifier(features_of_photos(training), list(map(kind_of, training)))
+    accuracy = classifier.accuracy(features_of_photos(held_out), list(map(kind_of, held_out)))
+    images = (render(model, latents[first : first + 64], batch=16) for first in range(0, count, 64))
+    counts = classifier.counts(features(images, count))
     print(f"Kinds among {count} samples, by a classifier that is right on {accuracy:.0%} of the held-out photos:")
     print(", ".join(f"{kind} {count}" for kind, count in sorted(counts.items(), key=lambda item: -item[1])))
     return {"accuracy": accuracy, "counts": counts}
@@ -156,10 +135,7 @@ def _some_of_each_kind(names: list[str], most: int) -> list[str]:
     kinds: dict[str, list[str]] = defaultdict(list)
     for name in names:
         kinds[kind_of(name)].append(name)
-    chosen = []
-    for members in kinds.values():
-        chosen += members[:: math.ceil(len(members) / most)]
-    return chosen
+    return [name for members in kinds.values() for name in members[:: math.ceil(len(members) / most)]]
 
 
 def _compare_with_sketches(model: GanModel, args: Namespace) -> dict:
@@ -171,15 +147,7 @@ def _compare_with_sketches(model: GanModel, args: Namespace) -> dict:
     sketches = load_sketches(args.sketches, base, sketcher, config, args.label)
     count = getattr(args, "count", default_count(model.config.resolution))
     with batch_bar(2 * count, "image") as on_batch:
-        match = sketch_match(
-            base,
-            model,
-            sketches,
-            sketcher,
-            count=count,
-            seed=getattr(args, "seed", DEFAULT_SEED),
-            label=args.label,
-            on_batch=on_batch,
-        )
+        options = {"count": count, "seed": getattr(args, "seed", DEFAULT_SEED), "label": args.label}
+        match = sketch_match(base, model, sketches, sketcher, on_batch=on_batch, **options)
     print(match)
     return asdict(match)

@@ -17,12 +17,11 @@ SMALLEST_SIDE = 256  # of a film by default: smaller ones are enlarged to it
 
 def add_film(parser: ArgumentParser, frames: int, output: str) -> None:
     """--frames, --fps, --size and --output with these defaults."""
-    parser.add_argument("--frames", type=int, default=frames, metavar="N", help=f"frames of a film (default: {frames})")
-    parser.add_argument("--fps", type=float, default=24.0, metavar="X", help="frames a second (default: 24)")
-    parser.add_argument("--size", type=int, metavar="N", help="longer side of a film in pixels (default: at least 256)")
-    parser.add_argument(
-        "--output", type=Path, default=Path(output), metavar="FILE", help=f"{', '.join(FORMATS)} (default: {output})"
-    )
+    add = parser.add_argument
+    add("--frames", type=int, default=frames, metavar="N", help="frames of a film")
+    add("--fps", type=float, default=24.0, metavar="X", help="frames a second")
+    add("--size", type=int, metavar="N", help="longer side of a film in pixels (default: at least 256)")
+    add("--output", type=Path, default=Path(output), metavar="FILE", help=", ".join(FORMATS))
 
 
 def check_film(args: Namespace, other_suffix: str = "") -> None:

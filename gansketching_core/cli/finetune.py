@@ -24,31 +24,17 @@ from .progress import training_bar
 def finetune(parser: ArgumentParser, argv: list[str]) -> None:
     """Customise a generator so that its images follow one or a few sketches. Ctrl-C stops the training; the same
     command goes on from there, and returns at once if it has finished before."""
-    parser.add_argument("--model", default="fruit", metavar="MODEL", help=f"{MODEL_HELP} (default: fruit)")
-    parser.add_argument("--base", metavar="MODEL", help="for a customised --model: the model it was made from")
-    parser.add_argument(
-        "--sketches", nargs="+", required=True, type=Path, metavar="PATH", help="drawings: files, folders or zips"
-    )
-    parser.add_argument("--sketcher", default="sketcher", help=f"{SKETCHER_HELP} (default: sketcher)")
-    parser.add_argument(
-        "--images", type=Path, metavar="PATH", help="folder or zip of photos like those the model was trained on"
-    )
-    parser.add_argument(
-        "--preset", choices=list(PRESETS), default="fast", help="the values of options that are not given"
-    )
-    parser.add_argument(
-        "--output", type=Path, default=Path("customised.safetensors"), metavar="FILE", help="the customised model"
-    )
-    parser.add_argument(
-        "--preview",
-        type=Path,
-        metavar="FILE",
-        help="picture of sketches and of samples before and after (default: OUTPUT.png)",
-    )
-    parser.add_argument(
-        "--runs", type=Path, default=Path("runs"), metavar="DIR", help="folder of unfinished and finished trainings"
-    )
-    parser.add_argument("--resume", action=BooleanOptionalAction, default=True, help="go on with an unfinished run")
+    add = parser.add_argument
+    add("--model", default="fruit", metavar="MODEL", help=MODEL_HELP)
+    add("--base", metavar="MODEL", help="for a customised --model: the model it was made from")
+    add("--sketches", nargs="+", required=True, type=Path, metavar="PATH", help="drawings: files, folders or zips")
+    add("--sketcher", default="sketcher", help=SKETCHER_HELP)
+    add("--images", type=Path, metavar="PATH", help="folder or zip of photos like those the model was trained on")
+    add("--preset", choices=list(PRESETS), default="fast", help="the values of options that are not given")
+    add("--output", type=Path, default=Path("customised.safetensors"), metavar="FILE", help="the customised model")
+    add("--preview", type=Path, metavar="FILE", help="sketches, and samples before and after (default: OUTPUT.png)")
+    add("--runs", type=Path, default=Path("runs"), metavar="DIR", help="folder of unfinished and finished trainings")
+    add("--resume", action=BooleanOptionalAction, default=True, help="go on with an unfinished run")
     add_device(parser)
     add_flags(parser, FinetuneConfig, "training options")
     add_flags(parser, SketchConfig, "preparation of the sketches")
@@ -65,17 +51,8 @@ def finetune(parser: ArgumentParser, argv: list[str]) -> None:
     sketches = load_sketches(args.sketches, model, sketcher, sketch_config, label)
     photos = ImageSet(args.images, model.config.resolution) if args.images else None
     with training_bar(config.steps) as (on_step, poll):
-        result = customise(
-            model,
-            sketches,
-            sketcher,
-            config,
-            images=photos,
-            folder=args.runs,
-            on_step=lambda report, _: on_step(report),
-            poll=poll,
-            resume=args.resume,
-        )
+        options = {"folder": args.runs, "images": photos, "poll": poll, "resume": args.resume}
+        result = customise(model, sketches, sketcher, config, on_step=lambda report, _: on_step(report), **options)
 
     save_customised(result.model, args.output, trainable=config.trainable, settings=config.model_dump())
     preview = args.preview or args.output.with_suffix(".png")

@@ -22,17 +22,16 @@ from .progress import batch_bar
 def interpolate(parser: ArgumentParser, argv: list[str]) -> None:
     """A film of one model turning into another of the same base; or, with an --output that ends in .safetensors, the
     model between them."""
-    parser.add_argument("first", help=f"{MODEL_HELP}, or a customised one")
-    parser.add_argument("second", help="the same")
-    parser.add_argument("--base", metavar="MODEL", help="for customised models: the one they were made from")
-    parser.add_argument(
-        "--alpha", type=float, default=0.5, metavar="X", help="for .safetensors: 0 is the first model, 1 the second"
-    )
-    parser.add_argument("--mode", choices=["w", "weights"], default="w", help="what a film mixes (default: w)")
-    parser.add_argument("--count", type=int, default=9, metavar="N", help="images in a film (default: 9)")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="which images (default: 0)")
-    parser.add_argument("--label", type=int, metavar="N", help="class, for class-conditional models")
-    parser.add_argument("--back", action=BooleanOptionalAction, default=True, help="return to the first (default: yes)")
+    add = parser.add_argument
+    add("first", help=f"{MODEL_HELP}, or a customised one")
+    add("second", help="the same")
+    add("--base", metavar="MODEL", help="for customised models: the one they were made from")
+    add("--alpha", type=float, default=0.5, metavar="X", help="for .safetensors: 0 is the first model, 1 the second")
+    add("--mode", choices=["w", "weights"], default="w", help="what a film mixes")
+    add("--count", type=int, default=9, metavar="N", help="images in a film")
+    add("--seed", type=int, default=0, metavar="N", help="which images")
+    add("--label", type=int, metavar="N", help="class, for class-conditional models")
+    add("--back", action=BooleanOptionalAction, default=True, help="return to the first")
     add_film(parser, 24, "interpolated.webp")
     add_device(parser)
     add_flags(parser, SampleConfig, "images")

@@ -36,6 +36,17 @@ COMMANDS: dict[str, str] = {
 }
 
 
+class HelpFormatter(argparse.HelpFormatter):
+    """Shows the default of every option that has one."""
+
+    def _get_help_string(self, action: argparse.Action) -> str:
+        text = action.help or ""
+        default = " ".join(map(str, action.default)) if isinstance(action.default, list) else str(action.default)
+        if default in ("", "None", "False", argparse.SUPPRESS) or "(default" in text:
+            return text
+        return f"{text} (default: {default})"
+
+
 class Parser(argparse.ArgumentParser):
     """Reports errors in one line, without the usage message of a dozen lines."""
 
@@ -66,7 +77,7 @@ def _run(name: str, argv: list[str]) -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     module = name.replace("-", "_")
     command = getattr(importlib.import_module(f".{module}", __package__), module)
-    parser = Parser(prog=f"gansketching {name}", description=command.__doc__)
+    parser = Parser(prog=f"gansketching {name}", description=command.__doc__, formatter_class=HelpFormatter)
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     command(parser, argv)
 

@@ -24,35 +24,18 @@ from .progress import training_bar
 def pretrain(parser: ArgumentParser, argv: list[str]) -> None:
     """Train a StyleGAN2 from scratch on your own pictures: a base model that sketches can customise. Ctrl-C stops the
     training after a step; the same command goes on from there."""
-    parser.add_argument("pictures", type=Path, help="folder or zip of pictures")
-    parser.add_argument(
-        "--output", type=Path, default=Path("model.safetensors"), metavar="FILE", help="(default: model.safetensors)"
-    )
-    parser.add_argument("--name", help="the model's name (default: that of the file)")
-    parser.add_argument("--licence", default="", help="licence of the pictures and the model, kept in the file")
-    parser.add_argument(
-        "--balance",
-        action="store_true",
-        help="choose every kind equally often; a kind is a folder's name up to the first _ (apple_red, apple_golden)",
-    )
-    parser.add_argument(
-        "--oversample", nargs="+", default=[], metavar="KIND=N", help="with --balance: choose a kind N times as often"
-    )
-    parser.add_argument(
-        "--base",
-        metavar="MODEL",
-        help="train this model (file or bundled name) further, instead of a new one; its networks must be the same",
-    )
-    parser.add_argument("--hold-out", action="store_true", help="leave out every tenth picture, for evaluation")
-    parser.add_argument(
-        "--dtype", choices=["float32", "float16"], default="float16", help="of the file (default: float16)"
-    )
-    parser.add_argument("--resume", action=BooleanOptionalAction, default=True, help="go on with an unfinished run")
-    parser.add_argument(
-        "--keep-state",
-        action="store_true",
-        help="keep the state at the end, so that the same command with more --images continues",
-    )
+    add = parser.add_argument
+    add("pictures", type=Path, help="folder or zip of pictures")
+    add("--output", type=Path, default=Path("model.safetensors"), metavar="FILE", help="file to write")
+    add("--name", help="the model's name (default: that of the file)")
+    add("--licence", default="", help="licence of the pictures and the model, kept in the file")
+    add("--balance", action="store_true", help="choose each kind, a folder's name up to the first _, equally often")
+    add("--oversample", nargs="+", default=[], metavar="KIND=N", help="with --balance: choose a kind N times as often")
+    add("--base", metavar="MODEL", help="train this model further, not a new one; its networks must be the same")
+    add("--hold-out", action="store_true", help="leave out every tenth picture, for evaluation")
+    add("--dtype", choices=["float32", "float16"], default="float16", help="of the file")
+    add("--resume", action=BooleanOptionalAction, default=True, help="go on with an unfinished run")
+    add("--keep-state", action="store_true", help="keep the state: the same command with more --images continues")
     add_device(parser)
     add_flags(parser, PretrainConfig, "training")
     add_flags(parser, PlacementConfig, "placement of the pictures")

@@ -1,15 +1,15 @@
-"""Progress bars that Ctrl-C ends after a batch or a step."""
+"""Progress bars, and Ctrl-C that waits for the end of a batch or a step."""
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from tqdm import tqdm
-
-from .interrupt import interruptible
 
 if TYPE_CHECKING:
     from ..inversion.image import Projector
@@ -18,11 +18,39 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def batch_bar(total: int, unit: str) -> Iterator[Callable[[int, int], None]]:
+def interruptible() -> Iterator[Callable[[], None]]:
+    """Yields `poll`, whose next call after Ctrl-C raises KeyboardInterrupt. A second Ctrl-C stops at once.
+
+    Python allows signal handlers in the main thread only; elsewhere `poll` does nothing.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: None
+        return
+    pressed = False
+
+    def on_signal(number, frame) -> None:
+        nonlocal pressed
+        if pressed:
+            raise KeyboardInterrupt
+        pressed = True
+
+    def poll() -> None:
+        if pressed:
+            raise KeyboardInterrupt
+
+    previous = signal.signal(signal.SIGINT, on_signal)
+    try:
+        yield poll
+    finally:
+        signal.signal(signal.SIGINT, previous)
+
+
+@contextmanager
+def batch_bar(total: int, unit: str) -> Iterator[Callable[..., None]]:
     """Yields `on_batch`, which shows how many of `total` are done, and raises KeyboardInterrupt after Ctrl-C."""
     with tqdm(total=total, unit=unit, dynamic_ncols=True) as bar, interruptible() as poll:
 
-        def on_batch(done: int, _total: int) -> None:
+        def on_batch(done: int, _total: int = 0) -> None:
             poll()
             bar.update(done - bar.n)
 

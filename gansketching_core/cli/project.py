@@ -21,9 +21,10 @@ from .progress import run_search
 def project(parser: ArgumentParser, argv: list[str]) -> None:
     """Find the latents from which a model makes images like the given photos. Use --space z (the default) with an
     original model to see a photo through its customised versions: gansketching animate or sample --latents."""
-    parser.add_argument("photos", nargs="+", type=Path, help="files, folders or zips")
-    parser.add_argument("--output", type=Path, default=Path("output/projected"), metavar="DIR")
-    parser.add_argument("--mask", type=Path, metavar="FILE", help="only what is white in this picture counts")
+    add = parser.add_argument
+    add("photos", nargs="+", type=Path, help="files, folders or zips")
+    add("--output", type=Path, default=Path("output/projected"), metavar="DIR", help="folder of results")
+    add("--mask", type=Path, metavar="FILE", help="only what is white in this picture counts")
     add_model(parser)
     add_flags(parser, ProjectConfig, "projection")
     args = parser.parse_args(argv)

@@ -18,9 +18,10 @@ from .progress import run_search
 
 def project_sketch(parser: ArgumentParser, argv: list[str]) -> None:
     """Find images of a model, original or customised, whose line drawing looks like a sketch. No training."""
-    parser.add_argument("sketches", nargs="+", type=Path, help="sketches: files, folders or zips")
-    parser.add_argument("--sketcher", default="sketcher", help=f"{SKETCHER_HELP} (default: sketcher)")
-    parser.add_argument("--output", type=Path, default=Path("output/from_sketch"), metavar="DIR")
+    add = parser.add_argument
+    add("sketches", nargs="+", type=Path, help="sketches: files, folders or zips")
+    add("--sketcher", default="sketcher", help=SKETCHER_HELP)
+    add("--output", type=Path, default=Path("output/from_sketch"), metavar="DIR", help="folder of results")
     add_model(parser)
     add_flags(parser, SketchSearchConfig, "search")
     add_flags(parser, SketchConfig, "preparation of the sketches")

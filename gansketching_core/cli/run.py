@@ -12,25 +12,21 @@ from types import ModuleType
 
 from tqdm import tqdm
 
-from .interrupt import interruptible
 from .pack import find_file, load_pack
+from .progress import interruptible
 
 
 def run(parser: ArgumentParser, argv: list[str]) -> None:
     """Execute a workflow exported from ComfyUI with Workflow > Export (API), or the workflow in a saved PNG, with this
     pack's nodes and a few of ComfyUI's own. Everything is checked before anything runs."""
-    parser.add_argument("workflow", help="JSON or PNG file, or the name of a bundled workflow")
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="NODE.INPUT=VALUE",
-        help="change a value; NODE is the id, the title or the class of a node (repeatable)",
-    )
-    parser.add_argument("--list", action="store_true", help="list the nodes and their values, and stop")
-    parser.add_argument("--input-dir", type=Path, help="folder of images and sketches (default: ./input)")
-    parser.add_argument("--output-dir", type=Path, default=Path("output"), help="folder of results (default: ./output)")
-    parser.add_argument("--models-dir", type=Path, help="further models, in ComfyUI's folders (default: ./models)")
+    add = parser.add_argument
+    add("workflow", help="JSON or PNG file, or the name of a bundled workflow")
+    change = "change a value; NODE is the id, the title or the class of a node (repeatable)"
+    add("--set", action="append", default=[], metavar="NODE.INPUT=VALUE", help=change)
+    add("--list", action="store_true", help="list the nodes and their values, and stop")
+    add("--input-dir", type=Path, help="folder of images and sketches (default: input)")
+    add("--output-dir", type=Path, default=Path("output"), help="folder of results")
+    add("--models-dir", type=Path, help="further models, in ComfyUI's folders (default: models)")
     args = parser.parse_args(argv)
 
     pack = load_pack()

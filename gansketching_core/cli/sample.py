@@ -17,15 +17,16 @@ from .progress import batch_bar
 def sample(parser: ArgumentParser, argv: list[str]) -> None:
     """Generate images. Sample i depends on the seed and i alone: models with a common base can be compared image by
     image, and a larger count only adds images."""
-    parser.add_argument("model", nargs="?", default="fruit", help=f"{MODEL_HELP}, or a customised one (default: fruit)")
-    parser.add_argument("--base", metavar="MODEL", help="for a customised model: the one it was made from")
-    parser.add_argument("--count", type=int, default=16, metavar="N", help="how many images (default: 16)")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="which images (default: 0)")
-    parser.add_argument("--label", type=int, metavar="N", help="class, for class-conditional models")
-    parser.add_argument("--latents", type=Path, metavar="FILE", help="saved latents, instead of random ones")
-    parser.add_argument("--batch", type=int, default=8, metavar="N", help="images at a time (default: 8)")
-    parser.add_argument("--output", type=Path, metavar="DIR", help="one PNG for each image (default: ./output/samples)")
-    parser.add_argument("--grid", type=Path, metavar="FILE", help="all images in one PNG; alone, only that is written")
+    add = parser.add_argument
+    add("model", nargs="?", default="fruit", help=f"{MODEL_HELP}, or a customised one")
+    add("--base", metavar="MODEL", help="for a customised model: the one it was made from")
+    add("--count", type=int, default=16, metavar="N", help="how many images")
+    add("--seed", type=int, default=0, metavar="N", help="which images")
+    add("--label", type=int, metavar="N", help="class, for class-conditional models")
+    add("--latents", type=Path, metavar="FILE", help="saved latents, instead of random ones")
+    add("--batch", type=int, default=8, metavar="N", help="images at a time")
+    add("--output", type=Path, metavar="DIR", help="one PNG for each image (default: output/samples)")
+    add("--grid", type=Path, metavar="FILE", help="all images in one PNG; alone, only that is written")
     add_device(parser)
     add_flags(parser, SampleConfig, "images")
     args = parser.parse_args(argv)

@@ -19,9 +19,9 @@ from .arguments import SKETCHER_HELP, add_device, device_of, load_sketcher
 def sketch(parser: ArgumentParser, argv: list[str]) -> None:
     """Turn photos into line drawings with the network that fine-tuning uses."""
     parser.add_argument("photos", nargs="+", type=Path, help="files, folders or zips")
-    parser.add_argument("--sketcher", default="sketcher", help=f"{SKETCHER_HELP} (default: sketcher)")
-    parser.add_argument("--size", type=int, default=256, metavar="N", help="longer side in pixels (default: 256)")
-    parser.add_argument("--output", type=Path, default="output/sketches", metavar="DIR", help="(default: %(default)s)")
+    parser.add_argument("--sketcher", default="sketcher", help=SKETCHER_HELP)
+    parser.add_argument("--size", type=int, default=256, metavar="N", help="longer side in pixels")
+    parser.add_argument("--output", type=Path, default="output/sketches", metavar="DIR", help="folder of results")
     add_device(parser)
     args = parser.parse_args(argv)
 

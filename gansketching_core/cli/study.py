@@ -16,8 +16,8 @@ from ..files import atomic_write
 from ..networks.feature_networks import EXTRACTORS, OFFLINE, load_extractor
 from ..training.placement import placement_of
 from .arguments import SKETCHER_HELP, load_generator, load_sketcher
-from .interrupt import interruptible
 from .pack import pack_root
+from .progress import interruptible
 
 FRUIT = ("banana", "pineapple", "strawberry", "avocado", "lemon")
 
@@ -27,22 +27,19 @@ def study(parser: ArgumentParser, argv: list[str]) -> None:
     class: the method, its baselines and ablations. Takes hours on a CPU. Ctrl-C keeps all that has been measured, and
     the same command goes on. Several such commands may share an output folder, for different classes. One measurement,
     of a method for a class with a seed, is called a cell."""
-    parser.add_argument("name", choices=["fruit"], help="the study: fruit")
-    parser.add_argument("--data", type=Path, required=True, help="folder or zip of photos, a folder for each variety")
-    parser.add_argument("--output", type=Path, default=Path("study"), metavar="FOLDER", help="(default: study)")
-    parser.add_argument("--model", help="model file, or the name of a bundled model (default: the study's)")
-    parser.add_argument("--sketcher", default="sketcher", metavar="NAME", help=SKETCHER_HELP)
-    parser.add_argument("--extractor", choices=list(EXTRACTORS), default=OFFLINE, help=f"(default: {OFFLINE})")
-    parser.add_argument(
-        "--classes", nargs="+", default=list(FRUIT), metavar="CLASS", help=f"(default: {' '.join(FRUIT)})"
-    )
-    parser.add_argument(
-        "--methods", nargs="+", default=list(METHODS), metavar="METHOD", help=f"of {', '.join(METHODS)}"
-    )
-    parser.add_argument("--seeds", type=int, default=3, metavar="N", help="seeds of the main table (default: 3)")
-    parser.add_argument("--samples", type=int, default=500, metavar="N", help="samples in each cell (default: 500)")
-    parser.add_argument("--steps", type=int, metavar="N", help="length of every training, to try things out")
-    parser.add_argument("--report-only", action="store_true", help="write the tables of what has been measured")
+    add = parser.add_argument
+    add("name", choices=["fruit"], help="the study: fruit")
+    add("--data", type=Path, required=True, help="folder or zip of photos, a folder for each variety")
+    add("--output", type=Path, default=Path("study"), metavar="FOLDER", help="folder of results")
+    add("--model", help="model file, or the name of a bundled model (default: the study's)")
+    add("--sketcher", default="sketcher", metavar="NAME", help=SKETCHER_HELP)
+    add("--extractor", choices=list(EXTRACTORS), default=OFFLINE, help="network that images are compared by")
+    add("--classes", nargs="+", default=list(FRUIT), metavar="CLASS", help="what is measured")
+    add("--methods", nargs="+", default=list(METHODS), metavar="METHOD", help="what is compared")
+    add("--seeds", type=int, default=3, metavar="N", help="seeds of the main table")
+    add("--samples", type=int, default=500, metavar="N", help="samples in each cell")
+    add("--steps", type=int, metavar="N", help="length of every training, to try things out")
+    add("--report-only", action="store_true", help="write the tables of what has been measured")
     args = parser.parse_args(argv)
 
     if args.seeds < 1:
@@ -52,18 +49,10 @@ def study(parser: ArgumentParser, argv: list[str]) -> None:
     cpu = torch.device("cpu")
     model = load_generator(args.model or args.name, None, cpu)
     with interruptible() as poll:
-        task = Study(
-            args.data,
-            model,
-            load_sketcher(args.sketcher, cpu),
-            load_extractor(args.extractor),
-            args.output,
-            placement=placement_of(model),
-            samples=args.samples,
-            human=human,
-            steps=args.steps,
-            poll=poll,
-        )
+        sketcher = load_sketcher(args.sketcher, cpu)
+        extractor = load_extractor(args.extractor)
+        options = {"samples": args.samples, "human": human, "steps": args.steps, "poll": poll}
+        task = Study(args.data, model, sketcher, extractor, args.output, placement=placement_of(model), **options)
         task.check(args.classes)
         try:
             if not args.report_only:
