@@ -50,6 +50,7 @@ LAYERS = (
 IMPORTLIB = {
     "gansketching_core": "the public names",
     "gansketching_core.networks.feature_networks": "optional packages",
+    "gansketching_core.inversion.optimise": "optional packages",
     "gansketching_core.cli.main": "the modules of the commands",
     "gansketching_core.cli.pack": "the core, under the pack's name",
     "gansketching_core.cli.run": "the pack",
