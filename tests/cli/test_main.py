@@ -24,6 +24,15 @@ def test_help(name, capsys):
     assert f"gansketching {name}" in shown and "--debug" in shown
 
 
+def test_help_shows_every_default_once(capsys):
+    with pytest.raises(SystemExit):
+        run("animate", "--help")
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "frames of a film (default: 96)" in shown and "which ones (default: 0)" in shown
+    assert "return to the first (default: True)" in shown and shown.count("(default: True)") == 1
+    assert "default: None" not in shown and "SUPPRESS" not in shown
+
+
 def test_top_level(capsys):
     assert run() == 0
     shown = capsys.readouterr().out
