@@ -10,41 +10,35 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from einops import rearrange
-from pydantic import BaseModel, ConfigDict, Field
 from scipy import ndimage
 from torch import Tensor
 
 from ..images import check_image, composite_over, resize
+from ..options import Options, option
 from .strokes import redraw, stroke_width
 
 WORKING_SIDE = 1024  # strokes are measured and redrawn at this many pixels at most
 MIN_CONTRAST = 0.08  # of the darkest line with the paper, and of a line with the grain of the paper
 
 
-class SketchConfig(BaseModel):
+class SketchConfig(Options):
     """How drawings become square sketches, black on white, that a model is customised with."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    invert: Literal["auto", "never", "always"] = Field(
-        default="auto",
-        description="Turn white lines on black into black on white. auto: if the border of the picture is dark.",
+    invert: Literal["auto", "never", "always"] = option(
+        "auto", "Turn white lines on black into black on white. auto: if the border of the picture is dark."
     )
-    levels: bool = Field(
-        default=True,
-        description="Make the paper pure white, also where a photo of it is in shade, and the darkest line black.",
+    levels: bool = option(
+        True, "Make the paper pure white, also where a photo of it is in shade, and the darkest line black."
     )
-    crop: bool = Field(default=False, description="Crop to the drawing, so that it fills the square.")
-    margin: float = Field(
-        default=0.1, ge=0, le=1, description="White margin around a cropped drawing, as a share of its side."
+    crop: bool = option(False, "Crop to the drawing, so that it fills the square.")
+    margin: float = option(0.1, "White margin around a cropped drawing, as a share of its side.", ge=0, le=1)
+    strokes: Literal["match", "redraw", "keep"] = option(
+        "match",
+        "Width of the strokes. match: redrawn as wide as the photo-to-sketch network draws samples of the model, so "
+        "that only shapes differ. redraw: redrawn with stroke_width. keep: as drawn.",
     )
-    strokes: Literal["match", "redraw", "keep"] = Field(
-        default="match",
-        description="Width of the strokes. match: redrawn as wide as the photo-to-sketch network draws samples of the "
-        "model, so that only shapes differ. redraw: redrawn with stroke_width. keep: as drawn.",
-    )
-    stroke_width: float = Field(
-        default=0.02, gt=0, le=0.2, description="Width of the pen for redraw, as a share of the side of the sketch."
+    stroke_width: float = option(
+        0.02, "Width of the pen for redraw, as a share of the side of the sketch.", gt=0, le=0.2
     )
 
 
