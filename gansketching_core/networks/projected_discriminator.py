@@ -19,15 +19,15 @@ CHANNELS = 64
 
 
 class ProjectedDiscriminator(nn.Module):
-    """An ImageNet-feature discriminator, on EfficientNet-Lite1's feature maps of images at 96 px.
+    """An ImageNet-feature discriminator, on EfficientNet-Lite1's feature maps of images at `side` px.
 
     Only `heads` are trained. The state_dict leaves the ImageNet network out. Do not evaluate a model trained with this
     discriminator on features of the same network.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, side: int = 96) -> None:
         super().__init__()
-        self._features = [EfficientNetLite1()]  # in a list, so that its weights are not saved with the submodules'
+        self._features = [EfficientNetLite1(side)]  # in a list, so that its weights are not saved with the submodules'
         levels = EfficientNetLite1.levels
         self.across_channels = nn.ModuleList(nn.Conv2d(c, CHANNELS, 1) for c in levels)
         self.across_scales = nn.ModuleList(nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1) for _ in levels)

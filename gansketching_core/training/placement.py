@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..networks.stylegan2 import GanModel
 from ..options import Options, option
+from .backgrounds import is_cropped
 
 
 class PlacementConfig(Options):
@@ -19,26 +20,74 @@ class PlacementConfig(Options):
     rotate: float = option(0.0, "Rotate pictures by up to this many degrees, on white.", ge=0, le=180)
     zoom_out: float = option(1.0, "Shrink pictures to as little as this share of their size, on white.", ge=0.25, le=1)
     shift: float = option(0.0, "Shift pictures by up to this share of the side.", ge=0, le=0.5)
+    tint: float = option(
+        0.0, "Change the brightness by up to this share, the colour balance by a quarter of it.", ge=0, le=1
+    )
 
 
-def placed(pictures: Tensor, resolution: int, config: PlacementConfig, rng: torch.Generator) -> Tensor:
-    """Place pictures, uint8 [B,3,S,S], at random -> [B,3,R,R] in -1..1, R the resolution. `rng` is on the CPU.
+def placed(
+    pictures: Tensor,
+    resolution: int,
+    config: PlacementConfig,
+    rng: torch.Generator,
+    backgrounds: Tensor | None = None,
+) -> Tensor:
+    """Place pictures at random -> [B,3,R,R] in -1..1, R the resolution.
 
-    S of twice the resolution keeps rotated and shrunk pictures sharp.
+    Args:
+        pictures: uint8 [B,3,S,S], which are padded with white, or cut-outs [B,4,S,S] (`backgrounds.cut_out`). S of
+            twice the resolution keeps rotated and shrunk pictures sharp.
+        rng: a stream on the CPU.
+        backgrounds: uint8 [B,3,S,S], behind cut-outs; each is mirrored or not, and a part of it is enlarged.
     """
-    x = pictures.float() / 127.5 - 1
-    batch, device = len(x), x.device
+    batch, device = len(pictures), pictures.device
     chance = torch.rand(4, batch, generator=rng).to(device) * 2 - 1
     angle = torch.deg2rad(chance[0] * config.rotate)
     zoom = 1 - (chance[1] + 1) / 2 * (1 - config.zoom_out)
     mirror = torch.where(chance[2] < 0, -1.0, 1.0) if config.flip else torch.ones_like(zoom)
     shift = (torch.rand(2, batch, generator=rng).to(device) * 2 - 1) * config.shift * 2
+    if pictures.shape[1] == 4:  # a thing that its picture crops stays at the edge
+        moves = ~is_cropped(pictures)
+        zoom, shift = torch.where(moves, zoom, 1.0), shift * moves
     row_x = torch.stack([angle.cos() * mirror, angle.sin() * mirror, shift[0]], dim=1)
     row_y = torch.stack([-angle.sin(), angle.cos(), shift[1]], dim=1)
     theta = torch.stack([row_x, row_y], dim=1) / zoom[:, None, None]  # [B,2,3]
-    grid = F.affine_grid(theta, [batch, 3, 2 * resolution, 2 * resolution], align_corners=False)
-    x = 1 + F.grid_sample(x - 1, grid, padding_mode="zeros", align_corners=False)  # padded with white
-    return F.avg_pool2d(x, 2)
+    x = pictures.float() / 127.5 - 1
+    if pictures.shape[1] == 3:
+        return _tinted(1 + _warped(x - 1, theta, resolution), config.tint, rng)  # padded with white
+    alpha = (x[:, 3:] + 1) / 2
+    layers = _warped(torch.cat([(x[:, :3] + 1) * alpha, alpha], dim=1), theta, resolution)
+    alpha = layers[:, 3:]
+    x = _tinted(layers[:, :3] / alpha.clamp(min=1e-3) - 1, config.tint, rng)
+    if backgrounds is None:
+        return x * alpha + (1 - alpha)
+    return x * alpha + _tinted(_enlarged(backgrounds, resolution, rng), config.tint, rng) * (1 - alpha)
+
+
+def _warped(x: Tensor, theta: Tensor, resolution: int) -> Tensor:
+    """x [B,C,S,S], padded with 0, under the affine maps theta [B,2,3] -> [B,C,R,R]."""
+    grid = F.affine_grid(theta, [len(x), 1, 2 * resolution, 2 * resolution], align_corners=False)
+    return F.avg_pool2d(F.grid_sample(x, grid, padding_mode="zeros", align_corners=False), 2)
+
+
+def _tinted(x: Tensor, strength: float, rng: torch.Generator) -> Tensor:
+    """Multiply the brightness of images [B,3,R,R] in -1..1, and that of each channel, by random factors."""
+    if not strength:
+        return x
+    chance = (torch.rand(4, len(x), generator=rng).to(x) * 2 - 1) * strength
+    factors = (1 + chance[:1]) * (1 + chance[1:] / 4)  # [3,B]
+    return ((x + 1) * factors.t()[:, :, None, None] - 1).clamp(-1, 1)
+
+
+def _enlarged(backgrounds: Tensor, resolution: int, rng: torch.Generator) -> Tensor:
+    """A random part of each background, of 0.7 to 1 of its side, mirrored or not: [B,3,R,R] in -1..1."""
+    chance = torch.rand(4, len(backgrounds), generator=rng).to(backgrounds.device)
+    side = 0.7 + 0.3 * chance[0]
+    middle = (chance[1:3] * 2 - 1) * (1 - side)
+    zero = torch.zeros_like(side)
+    row_x = torch.stack([torch.where(chance[3] < 0.5, -side, side), zero, middle[0]], dim=1)
+    row_y = torch.stack([zero, side, middle[1]], dim=1)
+    return _warped(backgrounds.float() / 127.5 - 1, torch.stack([row_x, row_y], dim=1), resolution)
 
 
 def placement_of(model: GanModel) -> PlacementConfig:
