@@ -20,7 +20,7 @@ _PUBLIC = {
     "sketches.prepare": ("SketchConfig", "prepare_sketches"),
     "latents.spaces": ("Latents",),
     "latents.sampling": ("SampleConfig", "render", "sample_drawings", "sample_z"),
-    "latents.model_mixing": ("interpolate_models",),
+    "latents.model_mixing": ("compose_models", "interpolate_models"),
     "latents.ganspace": ("Directions", "fit_directions"),
     "inversion.image": ("ProjectConfig", "Projector"),
     "inversion.sketch": ("SketchSearch", "SketchSearchConfig"),

@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-from . import editing, evaluation, get_model, latents, load, projection, sampling, sketch_pad, sketching, training
+from . import (
+    editing,
+    evaluation,
+    get_model,
+    latents,
+    load,
+    mixing,
+    projection,
+    sampling,
+    sketch_pad,
+    sketching,
+    training,
+)
 
 NODES = (
     load.LoadStyleGAN,
@@ -30,6 +42,8 @@ NODES = (
     latents.LoadLatents,
     editing.InterpolateModels,
     editing.ModelFilm,
+    mixing.SketchStrength,
+    mixing.ComposeModels,
     editing.WShift,
     editing.FitDirections,
     editing.EditLatents,

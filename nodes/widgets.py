@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import functools
+import inspect
 import math
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, Literal, get_args, get_origin
@@ -47,6 +49,11 @@ def integer(default: int, low: int, high: int, tooltip: str, **options: Any) -> 
 def number(default: float, low: float, high: float, tooltip: str) -> Widget:
     options = {"default": float(default), "min": low, "max": high, "step": 0.05, "round": False}
     return "FLOAT", {**options, "tooltip": tooltip}
+
+
+def slider(default: float, low: float, high: float, tooltip: str) -> Widget:
+    kind, options = number(default, low, high, tooltip)
+    return kind, {**options, "display": "slider"}
 
 
 def text(default: str, tooltip: str) -> Widget:
@@ -114,6 +121,40 @@ def overridden(values: dict[str, Any]) -> dict[str, Any]:
     """What the user changed among the values of `overrides` widgets."""
     switches = {"on": True, "off": False}
     return {name: switches.get(value, value) for name, value in values.items() if value not in (AS_PRESET, -1)}
+
+
+def takes_lists(*names: str) -> Callable[[type], type]:
+    """Class decorator: the node runs once for a list of images, which may differ in size, not once for each image.
+
+    ComfyUI then gives every input as a list (INPUT_IS_LIST). Those in `names` may have several elements, which the node
+    gets as they are; the others have to hold one value.
+    """
+
+    def decorate(node: type) -> type:
+        node.INPUT_IS_LIST = True
+        setattr(node, node.FUNCTION, _without_lists(getattr(node, node.FUNCTION), names))
+        if hasattr(node, "VALIDATE_INPUTS"):
+            node.VALIDATE_INPUTS = staticmethod(_without_lists(node.VALIDATE_INPUTS, names))
+        return node
+
+    return decorate
+
+
+def _without_lists(function: Callable[..., Any], names: Collection[str]) -> Callable[..., Any]:
+    """The function, for arguments in lists; of those in `names` and no others, lists of several elements stay lists."""
+
+    @functools.wraps(function)
+    def unpacked(*arguments, **inputs):
+        for name, value in inputs.items():
+            if not isinstance(value, (list, tuple)) or (name in names and len(value) > 1):
+                continue
+            if len(value) != 1:
+                raise ValueError(f"{name} gets {len(value)} values; only {' and '.join(names)} may be lists: give one")
+            inputs[name] = value[0]
+        return function(*arguments, **inputs)
+
+    unpacked.__signature__ = inspect.signature(function)  # ComfyUI reads the names of its arguments
+    return unpacked
 
 
 def check(function: Callable[..., Any], value: Any) -> bool | str:

@@ -42,6 +42,7 @@ def save_model(
     dtype: torch.float16 halves the file, which is loaded as float32 again but is another model to customised files.
     metadata: strings kept with the model's own, such as a licence.
     """
+    model.check_single_mapping()
     weights = finite_copies(model.generator.state_dict(), dtype)
     tensors = {f"generator.{name}": tensor for name, tensor in weights.items()}
     if model.discriminator is not None:
@@ -70,6 +71,7 @@ def save_customised(
         raise ValueError(f'trainable "{trainable}" is unknown; use "mapping" or "w_shift"')
     if not model.base_hash:
         raise ValueError(f'"{model.name}" has no base_hash, so it is not known what it was made from; use save_model')
+    model.check_single_mapping()
     weights = model.generator.state_dict()
     unshifted = {**weights, "mapping.w_shift": torch.zeros_like(weights["mapping.w_shift"])}
     if trainable == "w_shift" and tensors_hash(unshifted) != model.base_hash:

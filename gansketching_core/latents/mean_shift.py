@@ -50,6 +50,7 @@ def shift_towards(
         label: the class, for class-conditional models. The mean w is then that of this class.
         distance: drawings [N,1,R,R] and sketches [M,1,R,R] -> distances [N,M].
     """
+    model.check_single_mapping()
     if not 1 <= nearest <= pool:
         raise ValueError(f"nearest is {nearest}; use 1 to {pool}, the size of the pool")
     if not 0 < spread <= 1:

@@ -392,3 +392,11 @@ class GanModel:
     name: str = "model"  # for people
     base_hash: str = ""  # identifies the weights that a customised file belongs to
     metadata: dict[str, str] = field(default_factory=dict)  # training, licence and other text of the file
+
+    def check_single_mapping(self) -> None:
+        """Raises ValueError for a mixture in w, whose mapping networks can't be saved, trained or shifted as one."""
+        if not isinstance(self.generator.mapping, Mapping):
+            raise ValueError(
+                f'"{self.name}" is mixed in w: it has several mapping networks, which can\'t be saved, trained or '
+                'shifted as one; mix it in "weights" instead'
+            )

@@ -95,6 +95,7 @@ class SketchFinetuner(Trainer):
         self._distances: dict[int, SketchDistance] = {}  # number of the sketch -> distance to it
 
     def _check(self, sketches: Tensor) -> None:
+        self.model.check_single_mapping()
         size = self.model.config.resolution
         classes = self.model.config.class_count
         if sketches.ndim != 4 or len(sketches) < 1 or sketches.shape[1:] != (1, size, size):

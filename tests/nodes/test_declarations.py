@@ -13,7 +13,7 @@ NODE_IDS = (
     "SaveCustomisedModel Sample SideBySide LoadPhotos ProjectImage ProjectSketch LatentsFromSeed InterpolateLatents "
     "StyleMix TruncateLatents JoinLatents PickLatents SaveLatents LoadLatents InterpolateModels ModelFilm WShift "
     "FitDirections EditLatents DirectionsSheet SaveDirections LoadDirections SketchPad "
-    "EvaluateModel SketchMatchScore GetModel"
+    "EvaluateModel SketchMatchScore GetModel SketchStrength ComposeModels"
 ).split()
 
 
