@@ -1,5 +1,3 @@
-"""The command `animate`: film a walk through latents, or along a direction."""
-
 from __future__ import annotations
 
 import math
@@ -14,10 +12,10 @@ from ..latents.latent_files import load_latents
 from ..latents.sampling import SampleConfig, render, sample_z
 from ..latents.spaces import Latents, truncate
 from ..networks.stylegan2 import GanModel
-from .arguments import add_model, device_of, load_generator
+from .arguments import add_model, load_generator
 from .directions import add_directions, load_or_fit
 from .film import add_film, check_film, save_film
-from .flags import add_flags, build, read_flags
+from .flags import parse
 from .progress import batch_bar
 
 
@@ -32,12 +30,10 @@ def animate(parser: ArgumentParser, argv: list[str]) -> None:
     add("--component", type=int, metavar="N", help="instead: edit the first image along this direction")
     add_directions(parser, reach=3.0)
     add_film(parser, 96, "animation.webp")
-    add_flags(parser, SampleConfig, "images")
-    args = parser.parse_args(argv)
+    args, config = parse(parser, argv, SampleConfig, "images")
 
     check_film(args)
-    config = build(SampleConfig, **read_flags(args, SampleConfig))
-    model = load_generator(args.model, args.base, device_of(args))
+    model = load_generator(args.model, args.base, args.device)
     keys = load_latents(args.latents) if args.latents else sample_z(model, args.keys, args.seed, args.label)
     if args.component is None:
         latents = walk(keys, args.frames, loop=args.loop)

@@ -23,14 +23,25 @@ MODEL_HELP = "model file, or the name of a bundled model"
 SKETCHER_HELP = f'photo-to-sketch network: a file, the name of a bundled one, or "{LINES}" for a filter without weights'
 
 
-def device_of(args: Namespace) -> torch.device:
-    if args.device != "auto":
-        return torch.device(args.device)
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
 def add_device(parser: ArgumentParser) -> None:
-    parser.add_argument("--device", default="auto", metavar="DEVICE", help="cpu, cuda, cuda:1 ...")
+    parser.add_argument("--device", type=_device, default="auto", metavar="DEVICE", help="cpu, cuda, cuda:1 ...")
+
+
+def _device(name: str) -> torch.device:
+    automatic = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(automatic if name == "auto" else name)
+
+
+def add_model(parser: ArgumentParser) -> None:
+    parser.add_argument("--model", default="fruit", metavar="MODEL", help=MODEL_HELP)
+    add_base(parser)
+
+
+def add_base(parser: ArgumentParser) -> None:
+    """The flags that belong to any model: the model it was made from, its class, and the device."""
+    parser.add_argument("--base", metavar="MODEL", help="for a customised model: the one it was made from")
+    parser.add_argument("--label", type=int, metavar="N", help="class, for class-conditional models")
+    add_device(parser)
 
 
 def load_generator(name: str, base: str | None, device: torch.device) -> GanModel:
@@ -66,17 +77,11 @@ def load_sketcher(name: str, device: torch.device) -> nn.Module:
     return load_photosketch(find_file(name, "weights", ".safetensors")).to(device)
 
 
-def add_model(parser: ArgumentParser) -> None:
-    parser.add_argument("--model", default="fruit", metavar="MODEL", help=MODEL_HELP)
-    parser.add_argument("--base", metavar="MODEL", help="for a customised --model: the model it was made from")
-    parser.add_argument("--label", type=int, metavar="N", help="class, for class-conditional models")
-    add_device(parser)
-
-
 def load_sketches(
-    paths: list[Path], model: GanModel, sketcher: nn.Module, config: SketchConfig, label: int | None = None
-) -> Tensor:
-    """Drawings of files, folders and zips as sketches [N,1,R,R] for `model`."""
+    args: Namespace, model: GanModel, config: SketchConfig, label: int | None
+) -> tuple[nn.Module, Tensor]:
+    """The network of --sketcher, and the drawings of --sketches as sketches [N,1,R,R] for `model`."""
+    sketcher = load_sketcher(args.sketcher, model.w_mean.device)
     reference = sample_drawings(model, sketcher, label=label) if config.strokes == "match" else None
-    pictures = [image for path in paths for image in load_images(path)]
-    return prepare_sketches(pictures, model.config.resolution, config, reference=reference)
+    pictures = [image for path in args.sketches for image in load_images(path)]
+    return sketcher, prepare_sketches(pictures, model.config.resolution, config, reference=reference)

@@ -1,5 +1,3 @@
-"""The command `bench`: seconds and memory of training and sampling."""
-
 from __future__ import annotations
 
 from argparse import ArgumentParser
@@ -10,7 +8,7 @@ from tqdm import tqdm
 from ..experiments import bench as benchmark
 from ..networks.stylegan2 import GanConfig
 from ..training.finetune_config import PRESETS, FinetuneConfig
-from .arguments import add_device, device_of
+from .arguments import add_device
 from .flags import build
 
 
@@ -31,13 +29,11 @@ def bench(parser: ArgumentParser, argv: list[str]) -> None:
     changes = {"precision": args.precision} if args.precision else {}
     config = build(lambda **given: FinetuneConfig.preset(args.preset, **given), batch=args.batch, **changes)
     sizes = [build(GanConfig, resolution=resolution) for resolution in args.resolution]
-    device = device_of(args)
-    print(
-        f"{device}, {torch.get_num_threads()} threads, PyTorch {torch.__version__}, batch {args.batch}, {args.preset}"
-    )
+    software = f"{torch.get_num_threads()} threads, PyTorch {torch.__version__}"
+    print(f"{args.device}, {software}, batch {args.batch}, {args.preset}")
     print(f"{'px':>5} {'D':>8} {'R1':>8} {'G':>8} {'step':>8} {'GiB':>7} {'sample':>8} {'GiB':>7}")
     for gan in tqdm(sizes, leave=False, dynamic_ncols=True):
-        report = benchmark.bench(gan, args.batch, config, device=device, steps=args.steps)
+        report = benchmark.bench(gan, args.batch, config, device=args.device, steps=args.steps)
         times = [report.discriminators, report.r1, report.generator, report.iteration]
         cells = " ".join(f"{value:8.3f}" for value in times)
         tqdm.write(

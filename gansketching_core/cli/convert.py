@@ -1,5 +1,3 @@
-"""The command `convert`: write any supported model file as .safetensors."""
-
 from __future__ import annotations
 
 from argparse import ArgumentParser

@@ -1,5 +1,3 @@
-"""The command `directions`: find what a model can vary (GANSpace)."""
-
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
@@ -12,7 +10,7 @@ from ..latents.ganspace import Directions, fit_directions, sheet
 from ..latents.latent_files import load_directions, save_directions
 from ..latents.sampling import sample_z
 from ..networks.stylegan2 import GanModel
-from .arguments import add_model, device_of, load_generator
+from .arguments import add_model, load_generator
 from .progress import batch_bar
 
 COLUMNS = 5  # of the sheet: strengths from -reach to +reach
@@ -33,7 +31,7 @@ def directions(parser: ArgumentParser, argv: list[str]) -> None:
 
     if args.output.suffix != ".safetensors":
         raise ValueError(f"--output {args.output}: directions are written as .safetensors")
-    model = load_generator(args.model, args.base, device_of(args))
+    model = load_generator(args.model, args.base, args.device)
     z = sample_z(model, 1, args.seed, args.label)
     fitted = load_or_fit(model, min(args.components, model.config.w_dim), args)
     rows = min(args.rows, len(fitted))

@@ -1,5 +1,3 @@
-"""The command `download`: list or download models of others."""
-
 from __future__ import annotations
 
 import sys

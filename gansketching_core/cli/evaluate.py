@@ -1,5 +1,3 @@
-"""The command `evaluate`: a model's samples compared with photos, and with sketches."""
-
 from __future__ import annotations
 
 import json
@@ -24,8 +22,8 @@ from ..networks.stylegan2 import GanModel
 from ..random_streams import stream
 from ..sketches.prepare import SketchConfig
 from ..training.placement import placed, placement_of
-from .arguments import MODEL_HELP, SKETCHER_HELP, add_device, device_of, load_generator, load_sketcher, load_sketches
-from .flags import add_flags, build, read_flags
+from .arguments import MODEL_HELP, SKETCHER_HELP, add_base, load_generator, load_sketches
+from .flags import parse
 from .progress import batch_bar
 
 SAMPLES = 1000
@@ -36,7 +34,6 @@ def evaluate(parser: ArgumentParser, argv: list[str]) -> None:
     length), and the samples of a customised model with the sketches, as the fine-tuning does."""
     add = parser.add_argument
     add("model", help=MODEL_HELP)
-    add("--base", metavar="MODEL", help="the model that a customised one was made from")
     add("--photos", type=Path, metavar="PATH", help="folder or zip of photos to compare with")
     add("--only", nargs="+", default=[], metavar="KIND", help="only photos of these kinds: folders' names up to a _")
     add("--hold-out", action="store_true", help="only the pictures that pretrain --hold-out leaves out")
@@ -45,29 +42,27 @@ def evaluate(parser: ArgumentParser, argv: list[str]) -> None:
     add("--sketches", type=Path, nargs="+", default=[], metavar="PATH", help="the user's sketches")
     add("--sketcher", default="sketcher", metavar="NAME", help=SKETCHER_HELP)
     add("--extractor", choices=list(EXTRACTORS), default=OFFLINE, help="network that images are compared by")
-    add("--label", type=int, metavar="N", help="class, for class-conditional models")
     count_help = f"samples (default: {SAMPLES}; for sketches the number that finetune uses)"
     add("--count", type=int, default=SUPPRESS, metavar="N", help=count_help)
     add("--path-length", type=int, default=0, metavar="N", help="pairs for the path length")
     seed_help = "seed of the samples (default: 0; for sketches the one that finetune uses)"
     add("--seed", type=int, default=SUPPRESS, metavar="N", help=seed_help)
     add("--json", type=Path, metavar="FILE", help="write the numbers to a file as well")
-    add_device(parser)
-    add_flags(parser, SketchConfig, "preparation of the sketches")
-    args = parser.parse_args(argv)
+    add_base(parser)
+    args, sketch_config = parse(parser, argv, SketchConfig, "preparation of the sketches")
 
     if not args.photos and not args.sketches:
         raise ValueError("there is nothing to compare with: give --photos, --sketches or both")
     if args.classes and not args.photos:
         raise ValueError("--classes needs --photos, a folder of photos for each kind")
-    model = load_generator(args.model, args.base, device_of(args))
+    model = load_generator(args.model, args.base, args.device)
     results: dict[str, dict] = {}
     if args.photos:
         results["photos"] = _compare_with_photos(model, args)
     if args.classes:
         results["classes"] = _count_kinds(model, args)
     if args.sketches:
-        results["sketches"] = _compare_with_sketches(model, args)
+        results["sketches"] = _compare_with_sketches(model, sketch_config, args)
     if args.json:
         atomic_write(args.json, lambda path: path.write_text(json.dumps(results, indent=1), "utf-8"))
 
@@ -138,13 +133,11 @@ def _some_of_each_kind(names: list[str], most: int) -> list[str]:
     return [name for members in kinds.values() for name in members[:: math.ceil(len(members) / most)]]
 
 
-def _compare_with_sketches(model: GanModel, args: Namespace) -> dict:
+def _compare_with_sketches(model: GanModel, config: SketchConfig, args: Namespace) -> dict:
     if not args.base:
         raise ValueError("--sketches compares a customised model with its base: give that model with --base")
     base = load_generator(args.base, None, model.w_mean.device)
-    sketcher = load_sketcher(args.sketcher, model.w_mean.device)
-    config = build(SketchConfig, **read_flags(args, SketchConfig))
-    sketches = load_sketches(args.sketches, base, sketcher, config, args.label)
+    sketcher, sketches = load_sketches(args, base, config, args.label)
     count = getattr(args, "count", default_count(model.config.resolution))
     with batch_bar(2 * count, "image") as on_batch:
         options = {"count": count, "seed": getattr(args, "seed", DEFAULT_SEED), "label": args.label}

@@ -1,5 +1,3 @@
-"""The command `finetune`: customise a generator with sketches."""
-
 from __future__ import annotations
 
 from argparse import ArgumentParser, BooleanOptionalAction
@@ -16,8 +14,8 @@ from ..networks.stylegan2 import GanModel
 from ..sketches.prepare import SketchConfig
 from ..training.finetune_config import PRESETS, FinetuneConfig
 from ..training.finetune_run import customise
-from .arguments import MODEL_HELP, SKETCHER_HELP, add_device, device_of, load_generator, load_sketcher, load_sketches
-from .flags import add_flags, build, read_flags
+from .arguments import MODEL_HELP, SKETCHER_HELP, add_device, load_generator, load_sketches
+from .flags import add_flags, build, parse, read_flags
 from .progress import training_bar
 
 
@@ -37,18 +35,14 @@ def finetune(parser: ArgumentParser, argv: list[str]) -> None:
     add("--resume", action=BooleanOptionalAction, default=True, help="go on with an unfinished run")
     add_device(parser)
     add_flags(parser, FinetuneConfig, "training options")
-    add_flags(parser, SketchConfig, "preparation of the sketches")
-    args = parser.parse_args(argv)
+    args, sketch_config = parse(parser, argv, SketchConfig, "preparation of the sketches")
 
     config = build(lambda **given: FinetuneConfig.preset(args.preset, **given), **read_flags(args, FinetuneConfig))
-    sketch_config = build(SketchConfig, **read_flags(args, SketchConfig))
     if args.output.suffix != ".safetensors":
         raise ValueError(f"--output {args.output}: models are written as .safetensors")
-    device = device_of(args)
-    model = load_generator(args.model, args.base, device)
-    sketcher = load_sketcher(args.sketcher, device)
+    model = load_generator(args.model, args.base, args.device)
     label = config.class_index if model.config.class_count else None
-    sketches = load_sketches(args.sketches, model, sketcher, sketch_config, label)
+    sketcher, sketches = load_sketches(args, model, sketch_config, label)
     photos = ImageSet(args.images, model.config.resolution) if args.images else None
     with training_bar(config.steps) as (on_step, poll):
         options = {"folder": args.runs, "images": photos, "poll": poll, "resume": args.resume}

@@ -38,6 +38,15 @@ def read_flags(args: argparse.Namespace, config: type[BaseModel]) -> dict[str, A
     return {name: getattr(args, name) for name in config.model_fields if hasattr(args, name)}
 
 
+def parse(
+    parser: argparse.ArgumentParser, argv: list[str], config: type[Config], title: str
+) -> tuple[argparse.Namespace, Config]:
+    """Add the flags of `config` and parse argv: all arguments, and the config that they give."""
+    add_flags(parser, config, title)
+    args = parser.parse_args(argv)
+    return args, build(config, **read_flags(args, config))
+
+
 def build(make: typing.Callable[..., Config], **values: Any) -> Config:
     """make(**values). Errors name the flags: "--steps 0: Input should be greater than or equal to 1"."""
     return options.build(make, name_of=flag, **values)

@@ -1,5 +1,3 @@
-"""The command `info`: describe a model file."""
-
 from __future__ import annotations
 
 from argparse import ArgumentParser

@@ -1,5 +1,3 @@
-"""The command `interpolate`: mix two models, or film one turning into the other."""
-
 from __future__ import annotations
 
 import math
@@ -13,9 +11,9 @@ from ..images import grid
 from ..latents.model_mixing import interpolate_models, render_between
 from ..latents.sampling import SampleConfig, sample_z
 from ..networks.stylegan2 import GanModel
-from .arguments import MODEL_HELP, add_device, device_of, load_generator
+from .arguments import MODEL_HELP, add_base, load_generator
 from .film import add_film, check_film, save_film
-from .flags import add_flags, build, read_flags
+from .flags import parse
 from .progress import batch_bar
 
 
@@ -25,23 +23,18 @@ def interpolate(parser: ArgumentParser, argv: list[str]) -> None:
     add = parser.add_argument
     add("first", help=f"{MODEL_HELP}, or a customised one")
     add("second", help="the same")
-    add("--base", metavar="MODEL", help="for customised models: the one they were made from")
     add("--alpha", type=float, default=0.5, metavar="X", help="for .safetensors: 0 is the first model, 1 the second")
     add("--mode", choices=["w", "weights"], default="w", help="what a film mixes")
     add("--count", type=int, default=9, metavar="N", help="images in a film")
     add("--seed", type=int, default=0, metavar="N", help="which images")
-    add("--label", type=int, metavar="N", help="class, for class-conditional models")
     add("--back", action=BooleanOptionalAction, default=True, help="return to the first")
     add_film(parser, 24, "interpolated.webp")
-    add_device(parser)
-    add_flags(parser, SampleConfig, "images")
-    args = parser.parse_args(argv)
+    add_base(parser)
+    args, config = parse(parser, argv, SampleConfig, "images")
 
     check_film(args, ".safetensors")
-    config = build(SampleConfig, **read_flags(args, SampleConfig))
-    device = device_of(args)
-    first = load_generator(args.first, args.base, device)
-    second = load_generator(args.second, args.base, device)
+    first = load_generator(args.first, args.base, args.device)
+    second = load_generator(args.second, args.base, args.device)
     if args.output.suffix == ".safetensors":
         save_customised(interpolate_models(first, second, args.alpha), args.output)
     else:

@@ -1,5 +1,3 @@
-"""The command `pretrain`: train a StyleGAN2 from scratch."""
-
 from __future__ import annotations
 
 from argparse import ArgumentParser, BooleanOptionalAction
@@ -17,8 +15,8 @@ from ..training import loop
 from ..training.backgrounds import cut_out
 from ..training.placement import PlacementConfig
 from ..training.pretrain import PretrainConfig, Pretrainer
-from .arguments import add_device, device_of, load_generator
-from .flags import add_flags, build, read_flags
+from .arguments import add_device, load_generator
+from .flags import add_flags, build, parse, read_flags
 from .progress import training_bar
 
 
@@ -40,11 +38,9 @@ def pretrain(parser: ArgumentParser, argv: list[str]) -> None:
     add("--keep-state", action="store_true", help="keep the state: the same command with more --images continues")
     add_device(parser)
     add_flags(parser, PretrainConfig, "training")
-    add_flags(parser, PlacementConfig, "placement of the pictures")
-    args = parser.parse_args(argv)
+    args, placement = parse(parser, argv, PlacementConfig, "placement of the pictures")
 
     config = build(PretrainConfig, **read_flags(args, PretrainConfig))
-    placement = build(PlacementConfig, **read_flags(args, PlacementConfig))
     if config.feature_weight:
         EfficientNetLite1.check()
     if args.output.suffix != ".safetensors":
@@ -62,7 +58,7 @@ def pretrain(parser: ArgumentParser, argv: list[str]) -> None:
         weights=weights,
         backgrounds=backgrounds,
         base=base,
-        device=device_of(args),
+        device=args.device,
     )
     state_file = args.output.with_name(args.output.name + ".state.pt")
     history = loop.resume(trainer, state_file) if args.resume else []

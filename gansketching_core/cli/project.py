@@ -1,5 +1,3 @@
-"""The command `project`: find the latents of photos."""
-
 from __future__ import annotations
 
 import math
@@ -13,8 +11,8 @@ from ..datasets import ImageSet
 from ..images import grid, save_png
 from ..inversion.image import ProjectConfig, Projector
 from ..latents.latent_files import save_latents
-from .arguments import add_model, device_of, load_generator
-from .flags import add_flags, build, read_flags
+from .arguments import add_model, load_generator
+from .flags import parse
 from .progress import run_search
 
 
@@ -26,11 +24,9 @@ def project(parser: ArgumentParser, argv: list[str]) -> None:
     add("--output", type=Path, default=Path("output/projected"), metavar="DIR", help="folder of results")
     add("--mask", type=Path, metavar="FILE", help="only what is white in this picture counts")
     add_model(parser)
-    add_flags(parser, ProjectConfig, "projection")
-    args = parser.parse_args(argv)
+    args, config = parse(parser, argv, ProjectConfig, "projection")
 
-    config = build(ProjectConfig, **read_flags(args, ProjectConfig))
-    model = load_generator(args.model, args.base, device_of(args))
+    model = load_generator(args.model, args.base, args.device)
     size = model.config.resolution
     image_sets = [ImageSet(path, size) for path in args.photos]
     targets = torch.cat([images.batch(range(len(images))) for images in image_sets]).to(model.w_mean)

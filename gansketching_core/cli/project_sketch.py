@@ -1,5 +1,3 @@
-"""The command `project-sketch`: find images that look like a sketch."""
-
 from __future__ import annotations
 
 from argparse import ArgumentParser
@@ -11,8 +9,8 @@ from ..images import grid, save_png
 from ..inversion.sketch import SketchSearch, SketchSearchConfig
 from ..latents.latent_files import save_latents
 from ..sketches.prepare import SketchConfig
-from .arguments import SKETCHER_HELP, add_model, device_of, load_generator, load_sketcher, load_sketches
-from .flags import add_flags, build, read_flags
+from .arguments import SKETCHER_HELP, add_model, load_generator, load_sketches
+from .flags import add_flags, build, parse, read_flags
 from .progress import run_search
 
 
@@ -24,15 +22,11 @@ def project_sketch(parser: ArgumentParser, argv: list[str]) -> None:
     add("--output", type=Path, default=Path("output/from_sketch"), metavar="DIR", help="folder of results")
     add_model(parser)
     add_flags(parser, SketchSearchConfig, "search")
-    add_flags(parser, SketchConfig, "preparation of the sketches")
-    args = parser.parse_args(argv)
+    args, sketch_config = parse(parser, argv, SketchConfig, "preparation of the sketches")
 
     config = build(SketchSearchConfig, **read_flags(args, SketchSearchConfig))
-    sketch_config = build(SketchConfig, **read_flags(args, SketchConfig))
-    device = device_of(args)
-    model = load_generator(args.model, args.base, device)
-    sketcher = load_sketcher(args.sketcher, device)
-    sketches = load_sketches(args.sketches, model, sketcher, sketch_config, args.label)
+    model = load_generator(args.model, args.base, args.device)
+    sketcher, sketches = load_sketches(args, model, sketch_config, args.label)
     search = SketchSearch(model, sketches, sketcher, config, label=args.label)
     run_search(search)
 

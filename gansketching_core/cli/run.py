@@ -1,5 +1,3 @@
-"""The command `run`: execute workflows in API format without ComfyUI."""
-
 from __future__ import annotations
 
 import importlib

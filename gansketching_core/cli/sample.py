@@ -1,5 +1,3 @@
-"""The command `sample`: generate images."""
-
 from __future__ import annotations
 
 import math
@@ -9,8 +7,8 @@ from pathlib import Path
 from ..images import grid, save_png
 from ..latents.latent_files import load_latents
 from ..latents.sampling import SampleConfig, render, sample_z
-from .arguments import MODEL_HELP, add_device, device_of, load_generator
-from .flags import add_flags, build, read_flags
+from .arguments import MODEL_HELP, add_base, load_generator
+from .flags import parse
 from .progress import batch_bar
 
 
@@ -19,20 +17,16 @@ def sample(parser: ArgumentParser, argv: list[str]) -> None:
     image, and a larger count only adds images."""
     add = parser.add_argument
     add("model", nargs="?", default="fruit", help=f"{MODEL_HELP}, or a customised one")
-    add("--base", metavar="MODEL", help="for a customised model: the one it was made from")
     add("--count", type=int, default=16, metavar="N", help="how many images")
     add("--seed", type=int, default=0, metavar="N", help="which images")
-    add("--label", type=int, metavar="N", help="class, for class-conditional models")
     add("--latents", type=Path, metavar="FILE", help="saved latents, instead of random ones")
     add("--batch", type=int, default=8, metavar="N", help="images at a time")
     add("--output", type=Path, metavar="DIR", help="one PNG for each image (default: output/samples)")
     add("--grid", type=Path, metavar="FILE", help="all images in one PNG; alone, only that is written")
-    add_device(parser)
-    add_flags(parser, SampleConfig, "images")
-    args = parser.parse_args(argv)
+    add_base(parser)
+    args, config = parse(parser, argv, SampleConfig, "images")
 
-    config = build(SampleConfig, **read_flags(args, SampleConfig))
-    model = load_generator(args.model, args.base, device_of(args))
+    model = load_generator(args.model, args.base, args.device)
     z = load_latents(args.latents) if args.latents else sample_z(model, args.count, args.seed, args.label)
     with batch_bar(len(z), "image") as on_batch:
         images = render(model, z, config, seed=args.seed, batch=args.batch, on_batch=on_batch)

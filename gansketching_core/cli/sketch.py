@@ -1,5 +1,3 @@
-"""The command `sketch`: turn photos into line drawings."""
-
 from __future__ import annotations
 
 import re
@@ -13,7 +11,7 @@ from tqdm import tqdm
 
 from ..datasets import image_names, load_images
 from ..images import from_comfy, save_png
-from .arguments import SKETCHER_HELP, add_device, device_of, load_sketcher
+from .arguments import SKETCHER_HELP, add_device, load_sketcher
 
 
 def sketch(parser: ArgumentParser, argv: list[str]) -> None:
@@ -27,14 +25,13 @@ def sketch(parser: ArgumentParser, argv: list[str]) -> None:
 
     if not 32 <= args.size <= 2048:
         raise ValueError(f"--size {args.size} is out of range: use 32 to 2048")
-    device = device_of(args)
-    network = load_sketcher(args.sketcher, device)
+    network = load_sketcher(args.sketcher, args.device)
     photos = [(path, name) for path in args.photos for name in image_names(path)]
     written: set[Path] = set()
     for path, name in tqdm(photos, desc="sketch", unit="image", dynamic_ncols=True):
         (photo,) = load_images(path, [name])
         with torch.no_grad():
-            drawing = network(_scaled(photo, args.size).to(device))
+            drawing = network(_scaled(photo, args.size).to(args.device))
         target = _new_name(args.output, name, written)
         save_png(drawing, target)
         written.add(target)

@@ -1,5 +1,3 @@
-"""The command `study`: measures the method against baselines and ablations."""
-
 from __future__ import annotations
 
 import sys
