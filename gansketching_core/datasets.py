@@ -19,6 +19,7 @@ from torch import Tensor
 from .images import decode_image, from_comfy, resize
 
 IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+MIN_SIDE = 16  # pixels, of an IMAGE
 MAX_FILE_BYTES = 256 * 2**20  # of one image file, or one entry of a zip once unpacked
 
 
@@ -107,14 +108,18 @@ def load_images(path: str | Path, names: Iterable[str] | None = None) -> list[Te
 class ImageSet:
     """Photos in memory as bytes, square at one resolution: cropped about the centre, transparent parts white.
 
-    source: a folder, zip (NVIDIA's data set zips too) or file, or an IMAGE [B,H,W,C] in 0..1. The photos are in `data`
-    [N,3,R,R], bytes; `classes` has their N labels in dataset.json, else the names of their folders.
+    source: a folder, zip (NVIDIA's data set zips too) or file, or an IMAGE [B,H,W,C] in 0..1, or several of these in a
+    list. The photos are in `data` [N,3,R,R], bytes; `classes` has their N labels in dataset.json, else the names of
+    their folders.
     """
 
-    def __init__(self, source: str | Path | Tensor, resolution: int, *, names: Sequence[str] | None = None):
-        if isinstance(source, Tensor):
-            self.data = _square_bytes(source, resolution)
-            self.names = [f"image {k}" for k in range(len(self.data))]
+    def __init__(
+        self, source: str | Path | Tensor | Sequence[Tensor], resolution: int, *, names: Sequence[str] | None = None
+    ):
+        if not isinstance(source, (str, Path)):
+            batches = [source] if isinstance(source, Tensor) else source
+            self.data = torch.cat([_square_bytes(batch, resolution) for batch in batches])
+            self.names = [f"image {k}" for k in range(1, len(self.data) + 1)]
             self.classes = [""] * len(self.data)
             return
         self.names = image_names(source) if names is None else list(names)
@@ -144,6 +149,8 @@ def _square_bytes(images: Tensor, resolution: int) -> Tensor:
     photos = (from_comfy(images) + 1) / 2
     height, width = photos.shape[2:]
     side = min(height, width)
+    if side < MIN_SIDE:
+        raise ValueError(f"an image is {width} x {height} px: give images of at least {MIN_SIDE} px a side")
     top, left = (height - side) // 2, (width - side) // 2
     photos = resize(photos[:, :, top : top + side, left : left + side], resolution)
     return (photos.clamp(0, 1) * 255).round().byte().cpu()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from functools import partial
 
 import torch
 
@@ -22,11 +23,13 @@ from .sketching import PHOTOSKETCH, SKETCHES, as_sketches
 from .widgets import DIRECTIONS, LATENTS, MODEL
 
 SPREAD = "Share of the spread of w that is kept: less is nearer to the sketches and less varied. Try 0.5."
+SAMPLES = "Random samples of w for the principal component analysis."
+FILM_MODE = "weights: mixes the networks. w: only the outputs of mapping, faster."
 PER_SKETCH = "Average the samples nearest to each sketch, so that easily matched sketches do not dominate."
 
 
 class InterpolateModels:
-    DISPLAY_NAME = "Interpolate Models"
+    DISPLAY_NAME = "Interpolate GANs"
     CATEGORY = "GANSketching/editing"
     DESCRIPTION = "Mixes two models that come from the same base. Chain this node to mix more than two."
     SEARCH_ALIASES = ("merge models", "blend", "model mix", "model merge")
@@ -46,7 +49,7 @@ class InterpolateModels:
 
 
 class ModelFilm:
-    DISPLAY_NAME = "Model Film"
+    DISPLAY_NAME = "Film between GANs"
     CATEGORY = "GANSketching/editing"
     DESCRIPTION = "Frames of an animation: the images of the same latents while one model turns into another."
     SEARCH_ALIASES = ("interpolate models", "animation", "morph", "frames", "model merge")
@@ -62,8 +65,10 @@ class ModelFilm:
         start=ui.number(0, -3, 3, "The mixture in the first frame. 0: the first model."),
         end=ui.number(1, -3, 3, "The mixture in the last frame. 1: the second model; more exaggerates."),
         back=ui.switch(True, "Append the frames in reverse order, so that the animation can repeat without a jump."),
-        mode=ui.one_of(["w", "weights"], "w", "weights: mixes the networks. w: only the outputs of mapping, faster."),
-        columns=ui.integer(0, 0, 64, "Columns of the images of several latents in a frame. 0: about square."),
+        mode=ui.advanced(ui.one_of(["w", "weights"], "w", FILM_MODE)),
+        columns=ui.advanced(
+            ui.integer(0, 0, 64, "Columns of the images of several latents in a frame. 0: about square.")
+        ),
         **ui.widgets(SampleConfig, skip=["truncation_cutoff"]),
     )
 
@@ -83,10 +88,13 @@ class ModelFilm:
         return (to_comfy(torch.cat(grids)),)
 
 
+@ui.takes_lists("sketches")
 class WShift:
-    DISPLAY_NAME = "W Shift"
+    DISPLAY_NAME = "Shift GAN towards Sketches"
     CATEGORY = "GANSketching/editing"
-    DESCRIPTION = "A quick alternative to fine-tuning: shifts all w towards the samples most like the sketches."
+    DESCRIPTION = (
+        "A quick alternative to training with sketches: shifts all w towards the samples most like the sketches."
+    )
     SEARCH_ALIASES = ("vector arithmetic", "customise", "customize", "sketch", "fast", "preview")
     RETURN_TYPES = (MODEL,)
     RETURN_NAMES = ("model",)
@@ -97,12 +105,14 @@ class WShift:
         sketches=SKETCHES,
         photosketch=PHOTOSKETCH,
         seed=ui.seed(changes=False, tooltip="Seed of the random samples."),
-        pool=ui.integer(512, 1, 100_000, "Random samples that are compared with the sketches."),
-        nearest=ui.integer(16, 1, 1024, "How many of them, the most similar to the sketches, are averaged."),
+        pool=ui.advanced(ui.integer(512, 1, 100_000, "Random samples that are compared with the sketches.")),
+        nearest=ui.advanced(
+            ui.integer(16, 1, 1024, "How many of them, the most similar to the sketches, are averaged.")
+        ),
         strength=ui.number(1, -5, 5, "Length of the shift. 0: none. 1: to the average of the nearest. More: beyond."),
         optional={
-            "spread": ui.number(1, 0.05, 1, SPREAD),
-            "per_sketch": ui.switch(False, PER_SKETCH),
+            "spread": ui.advanced(ui.number(1, 0.05, 1, SPREAD)),
+            "per_sketch": ui.advanced(ui.switch(False, PER_SKETCH)),
             "class_index": ui.class_index("samples of all classes are compared"),
         },
     )
@@ -121,7 +131,7 @@ class WShift:
 
 
 class FitDirections:
-    DISPLAY_NAME = "Fit Directions"
+    DISPLAY_NAME = "Fit GANSpace Directions"
     CATEGORY = "GANSketching/editing"
     DESCRIPTION = "Computes the main directions in which a model's images vary (GANSpace): pose, size, colour ..."
     SEARCH_ALIASES = ("ganspace", "pca", "principal components", "find edits")
@@ -132,7 +142,7 @@ class FitDirections:
     INPUT_TYPES = ui.inputs(
         model=ui.socket(MODEL, "The generator. Its customised versions can use the directions too."),
         components=ui.integer(40, 1, 512, "How many directions, at most as many as w has dimensions."),
-        samples=ui.integer(100_000, 1000, 10_000_000, "Random samples of w for the principal component analysis."),
+        samples=ui.advanced(ui.integer(100_000, 1000, 10_000_000, SAMPLES)),
         seed=ui.seed(changes=False, tooltip="Seed of the random samples."),
     )
 
@@ -142,23 +152,23 @@ class FitDirections:
 
 
 class EditLatents(LayerRange):
-    DISPLAY_NAME = "Edit Latents"
+    DISPLAY_NAME = "Edit GAN Latents"
     CATEGORY = "GANSketching/editing"
     DESCRIPTION = "Moves latents along one direction, in some layers or all. Chain this node for several edits."
     SEARCH_ALIASES = ("ganspace", "apply direction", "edit image", "semantic edit")
     RETURN_TYPES = (LATENTS,)
     RETURN_NAMES = ("latents",)
-    OUTPUT_TOOLTIPS = ("The edited latents, in w+, for Sample without truncation.",)
+    OUTPUT_TOOLTIPS = ("The edited latents, in w+, for Sample GAN without truncation.",)
     FUNCTION = "edit"
     INPUT_TYPES = ui.inputs(
         model=ui.socket(MODEL, "The generator that the latents are for."),
         latents=ui.socket(LATENTS, "Latents to edit."),
-        directions=ui.socket(DIRECTIONS, "From Fit Directions or Load Directions."),
+        directions=ui.socket(DIRECTIONS, "From Fit GANSpace Directions or Load GANSpace Directions."),
         component=ui.integer(0, 0, 511, "Number of the direction."),
         strength=ui.number(2, -20, 20, "Length of the step, in standard deviations of samples. Negative: backwards."),
         **layer_widgets(0),
-        truncation=ui.number(1, 0, 2, "Below 1: more typical images. Truncate here or before, not in Sample."),
-        before_truncation=ui.switch(False, "Edit before truncating, so that truncation weakens the edit, too."),
+        truncation=ui.number(1, 0, 2, "Below 1: more typical images. Truncate here or before, not in Sample GAN."),
+        before_truncation=ui.advanced(ui.switch(False, "Edit before truncating: truncation weakens the edit, too.")),
     )
 
     def edit(self, model, latents, directions, component, strength, first_layer, last_layer, truncation, **order):
@@ -167,7 +177,7 @@ class EditLatents(LayerRange):
 
 
 class DirectionsSheet(LayerRange):
-    DISPLAY_NAME = "Directions Sheet"
+    DISPLAY_NAME = "Sheet of GANSpace Directions"
     CATEGORY = "GANSketching/editing"
     DESCRIPTION = "Shows an image moved along each of the first directions, one per row, to choose useful ones by eye."
     SEARCH_ALIASES = ("ganspace", "contact sheet", "overview", "browse directions")
@@ -178,7 +188,7 @@ class DirectionsSheet(LayerRange):
     INPUT_TYPES = ui.inputs(
         model=ui.socket(MODEL, "The generator that the latents are for."),
         latents=ui.socket(LATENTS, "The latent to move; of several, the first."),
-        directions=ui.socket(DIRECTIONS, "From Fit Directions or Load Directions."),
+        directions=ui.socket(DIRECTIONS, "From Fit GANSpace Directions or Load GANSpace Directions."),
         components=ui.integer(8, 1, 64, "How many rows."),
         columns=ui.integer(5, 2, 15, "Images in a row."),
         reach=ui.number(2, 0.1, 20, "Length of the largest step to either side, in standard deviations."),
@@ -200,9 +210,9 @@ class DirectionsSheet(LayerRange):
 
 
 class SaveDirections:
-    DISPLAY_NAME = "Save Directions"
+    DISPLAY_NAME = "Save GANSpace Directions"
     CATEGORY = "GANSketching/editing"
-    DESCRIPTION = "Saves directions as a small file in output/gansketching/directions, for Load Directions."
+    DESCRIPTION = "Saves directions as a small file in output/gansketching/directions, for Load GANSpace Directions."
     SEARCH_ALIASES = ("ganspace", "export", "keep")
     RETURN_TYPES = ()
     OUTPUT_NODE = True
@@ -212,15 +222,16 @@ class SaveDirections:
     )
 
     def save(self, directions, name):
-        path = model_files.new_result(name, model_files.DIRECTIONS)
-        save_directions(directions, path)
-        return model_files.saved(path, f"{len(directions)} directions")
+        contents = f"{len(directions)} directions"
+        return model_files.save(name, model_files.DIRECTIONS, partial(save_directions, directions), contents)
 
 
 class LoadDirections:
-    DISPLAY_NAME = "Load Directions"
+    DISPLAY_NAME = "Load GANSpace Directions"
     CATEGORY = "GANSketching/editing"
-    DESCRIPTION = "Loads directions: those published by GANSpace (.npz), or those that Save Directions has saved."
+    DESCRIPTION = (
+        "Loads directions: those published by GANSpace (.npz), or those that Save GANSpace Directions has saved."
+    )
     SEARCH_ALIASES = ("ganspace", "npz", "components")
     RETURN_TYPES = (DIRECTIONS,)
     RETURN_NAMES = ("directions",)
@@ -232,7 +243,7 @@ class LoadDirections:
 
     @classmethod
     def VALIDATE_INPUTS(cls, name):
-        remedy = "Put the file into models/ganspace, or save one with Save Directions, and refresh the node list (R)."
+        remedy = "Put a file into models/ganspace, or use Save GANSpace Directions, and refresh the node list (R)."
         return model_files.listed(model_files.directions(), name, remedy)
 
     def load(self, name):

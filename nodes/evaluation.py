@@ -20,8 +20,9 @@ EXTRACTOR = (
 )
 
 
+@ui.takes_lists("photos")
 class EvaluateModel:
-    DISPLAY_NAME = "Evaluate Model"
+    DISPLAY_NAME = "Evaluate GAN"
     CATEGORY = "GANSketching/evaluation"
     DESCRIPTION = (
         "Compares a model's samples with photos of what it should make: Frechet distance, KID, precision and recall. "
@@ -40,7 +41,9 @@ class EvaluateModel:
     FUNCTION = "evaluate"
     INPUT_TYPES = ui.inputs(
         model=ui.socket(MODEL, "The generator, original or customised."),
-        photos=ui.socket("IMAGE", "Photos of what the model should make, as many as you have. Cropped to squares."),
+        photos=ui.socket(
+            "IMAGE", "Photos of what the model should make, of any sizes, as many as you have. Cropped to squares."
+        ),
         extractor=ui.one_of(EXTRACTORS, OFFLINE, EXTRACTOR),
         count=ui.integer(500, 4, 50_000, "How many samples. More make the figures steadier."),
         path_length_pairs=ui.integer(0, 0, 50_000, "Steps to measure the smoothness of the latent space. 0: none."),
@@ -70,6 +73,7 @@ class EvaluateModel:
         return str(result), result.frechet, result.kid, result.precision, result.recall
 
 
+@ui.takes_lists("sketches")
 class SketchMatchScore:
     DISPLAY_NAME = "Sketch Match Score"
     CATEGORY = "GANSketching/evaluation"
@@ -91,7 +95,7 @@ class SketchMatchScore:
     INPUT_TYPES = ui.inputs(
         original=ui.socket(MODEL, "The model before customising."),
         customised=ui.socket(MODEL, "The model made from it."),
-        sketches=ui.socket("IMAGE,MASK", "The sketches it was customised with, from Prepare Sketch."),
+        sketches=ui.socket("IMAGE,MASK", "The sketches it was trained with, from Prepare Sketch."),
         photosketch=PHOTOSKETCH,
         count=ui.integer(0, 0, 10_000, "Samples of each model. 0: as many as fine-tuning takes, 64, above 128 px 16."),
         seed=ui.seed(changes=False, tooltip="Seed of the samples. 1 is fine-tuning's.", default=DEFAULT_SEED),

@@ -33,7 +33,7 @@ class _CancelledError(Exception):
 
 
 class GetModel:
-    DISPLAY_NAME = "Get Model"
+    DISPLAY_NAME = "Get StyleGAN Model"
     CATEGORY = "GANSketching/loaders"
     DESCRIPTION = (
         "Lists models that others offer: NVIDIA's StyleGAN2 and the models of the authors of Sketch Your Own GAN. "

@@ -17,6 +17,7 @@ import asyncio
 import contextlib
 import copy
 import dataclasses
+import logging
 import os
 import re
 import sys
@@ -39,6 +40,8 @@ if IN_COMFYUI:
     import server
     from aiohttp import web
     from comfy_execution.graph_utils import ExecutionBlocker
+
+log = logging.getLogger(__name__)
 
 PREVIEW_SIZE = 512  # longest side of a live preview, in pixels
 
@@ -86,6 +89,12 @@ def model_files(name: str) -> dict[str, Path]:
         files = {file: Path(path) for file, path in paths.items() if path}
         return {file: path for file, path in files.items() if path.suffix.lower() in _extensions[name]}
     return files_below(folder("models") / name, _extensions[name])
+
+
+def dataset_folders() -> list[Path]:
+    """ComfyUI's folders of data sets: those that newer versions register, and models/datasets."""
+    registered = folder_paths.folder_names_and_paths.get("datasets", ([], set()))[0] if IN_COMFYUI else []
+    return [*map(Path, registered), folder("models") / "datasets"]
 
 
 def files_below(root: Path, extensions: Collection[str], exclude: Collection[str] = ()) -> dict[str, Path]:
@@ -148,6 +157,17 @@ def model_on_device(model: GanModel, device: torch.device, *, discriminator: boo
 
 
 @contextlib.contextmanager
+def polled(network: nn.Module) -> Iterator[None]:
+    """Inside, the network polls for cancelling before each of its layers."""
+    hooks = [module.register_forward_pre_hook(lambda *_: poll()) for module in network.modules()]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+@contextlib.contextmanager
 def training_mode() -> Iterator[None]:
     """Enables gradients. ComfyUI runs nodes in inference mode, whose tensors autograd refuses: copy them inside."""
     with torch.inference_mode(False), torch.enable_grad():
@@ -174,10 +194,22 @@ def execution_blocker() -> object | None:
     return ExecutionBlocker(None) if IN_COMFYUI else None
 
 
+def prompt_id() -> str | None:
+    """The id of the prompt that runs now. None outside ComfyUI."""
+    return server.PromptServer.instance.last_prompt_id if IN_COMFYUI else None
+
+
 def send(event: str, data: dict[str, Any]) -> None:
     """Send a message to every open editor. Does nothing outside ComfyUI."""
     if IN_COMFYUI:
         server.PromptServer.instance.send_sync(event, data)
+
+
+def say(node: str | None, text: str) -> None:
+    """Shows a line of text at the node with this id in the editor, and logs it."""
+    log.info(text)
+    if IN_COMFYUI and node is not None:
+        server.PromptServer.instance.send_progress_text(text, node)
 
 
 def on_post(path: str, answer: Callable[[object], tuple[int, dict]]) -> None:

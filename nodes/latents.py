@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 
 from ..gansketching_core.latents.interpolation import style_mix, walk
 from ..gansketching_core.latents.latent_files import load_latents, save_latents
@@ -49,10 +50,12 @@ class LatentsNode:
 
 
 class LatentsFromSeed(LatentsNode):
-    DISPLAY_NAME = "Latents from Seed"
-    DESCRIPTION = "Random latents, from which a model generates images. Sample uses the same ones for the same seed."
+    DISPLAY_NAME = "GAN Latents from Seed"
+    DESCRIPTION = (
+        "Random latents, from which a model generates images. Sample GAN uses the same ones for the same seed."
+    )
     SEARCH_ALIASES = ("random latents", "noise", "z", "empty latent")
-    OUTPUT_TOOLTIPS = ("The latents, for Sample and the nodes that change latents.",)
+    OUTPUT_TOOLTIPS = ("The latents, for Sample GAN and the nodes that change latents.",)
     FUNCTION = "sample"
     INPUT_TYPES = ui.inputs(
         model=ui.socket(MODEL, "The generator that the latents are for."),
@@ -73,8 +76,8 @@ class LatentsFromSeed(LatentsNode):
 
 
 class InterpolateLatents(LatentsNode):
-    DISPLAY_NAME = "Interpolate Latents"
-    DESCRIPTION = "A walk through the given latents in their order: frames for Sample and Save Animated WEBP."
+    DISPLAY_NAME = "Interpolate GAN Latents"
+    DESCRIPTION = "A walk through the given latents in their order: frames for Sample GAN and Save Animated WEBP."
     SEARCH_ALIASES = ("latent walk", "animation", "morph", "slerp", "lerp", "film")
     OUTPUT_TOOLTIPS = ("One latent for each frame.",)
     FUNCTION = "walk"
@@ -107,7 +110,7 @@ class StyleMix(LayerRange, LatentsNode):
 
 
 class TruncateLatents(LatentsNode):
-    DISPLAY_NAME = "Truncate Latents"
+    DISPLAY_NAME = "Truncate GAN Latents"
     DESCRIPTION = "Moves latents towards the model's mean w: images get more typical and less varied. Turns z into w."
     SEARCH_ALIASES = ("truncation", "psi", "z to w", "average")
     OUTPUT_TOOLTIPS = ("The latents in w, or in w+ if truncation_cutoff makes layers differ.",)
@@ -125,8 +128,8 @@ class TruncateLatents(LatentsNode):
 
 
 class JoinLatents(LatentsNode):
-    DISPLAY_NAME = "Join Latents"
-    DESCRIPTION = "Joins two or more batches of latents of the same space. Truncate Latents turns z into w."
+    DISPLAY_NAME = "Join GAN Latents"
+    DESCRIPTION = "Joins two or more batches of latents of the same space. Truncate GAN Latents turns z into w."
     SEARCH_ALIASES = ("batch latents", "concatenate", "append")
     OUTPUT_TOOLTIPS = ("All latents, in the order of the inputs.",)
     FUNCTION = "join"
@@ -141,7 +144,7 @@ class JoinLatents(LatentsNode):
 
 
 class PickLatents(LatentsNode):
-    DISPLAY_NAME = "Pick Latents"
+    DISPLAY_NAME = "Pick GAN Latents"
     DESCRIPTION = "Picks some latents of a batch, such as those of the images you like."
     SEARCH_ALIASES = ("split batch", "select", "latent from batch", "slice")
     OUTPUT_TOOLTIPS = ("The chosen latents.",)
@@ -175,8 +178,8 @@ def parse_numbers(text: str) -> list[int]:
 
 
 class SaveLatents(LatentsNode):
-    DISPLAY_NAME = "Save Latents"
-    DESCRIPTION = "Saves latents as a small file in output/gansketching/latents, which Load Latents lists."
+    DISPLAY_NAME = "Save GAN Latents"
+    DESCRIPTION = "Saves latents as a small file in output/gansketching/latents, which Load GAN Latents lists."
     SEARCH_ALIASES = ("export", "keep", "store")
     RETURN_TYPES = ()
     RETURN_NAMES = ()
@@ -185,14 +188,13 @@ class SaveLatents(LatentsNode):
     INPUT_TYPES = ui.inputs(latents=ui.socket(LATENTS, "Latents to save."), name=model_files.name_widget("latents"))
 
     def save(self, latents, name):
-        path = model_files.new_result(name, model_files.LATENTS)
-        save_latents(latents, path)
-        return model_files.saved(path, f"{len(latents)} latents in {latents.space}")
+        contents = f"{len(latents)} latents in {latents.space}"
+        return model_files.save(name, model_files.LATENTS, partial(save_latents, latents), contents)
 
 
 class LoadLatents(LatentsNode):
-    DISPLAY_NAME = "Load Latents"
-    DESCRIPTION = "Loads latents that were saved with Save Latents."
+    DISPLAY_NAME = "Load GAN Latents"
+    DESCRIPTION = "Loads latents that were saved with Save GAN Latents."
     SEARCH_ALIASES = ("import", "restore")
     OUTPUT_TOOLTIPS = ("The latents. They fit the model they were made with and models customised from it.",)
     FUNCTION = "load"
@@ -201,7 +203,7 @@ class LoadLatents(LatentsNode):
 
     @classmethod
     def VALIDATE_INPUTS(cls, name):
-        remedy = "Save latents with Save Latents and refresh the node list (R)."
+        remedy = "Save latents with Save GAN Latents and refresh the node list (R)."
         return model_files.listed(model_files.latents(), name, remedy)
 
     def load(self, name):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 
 from ..gansketching_core.checkpoints.hashes import weights_hash
 from ..gansketching_core.checkpoints.load import load_photosketch
@@ -69,24 +70,25 @@ class LoadPhotoSketch:
 class LoadSketches:
     DISPLAY_NAME = "Load Sketches"
     CATEGORY = "GANSketching/loaders"
-    DESCRIPTION = "Loads the drawings of a folder as one batch of square sketches, black on white, not stretched."
+    DESCRIPTION = "Loads a folder of sketches that you drew, or a single one, as a batch of squares, black on white."
     SEARCH_ALIASES = ("drawings", "image folder", "load images", "batch")
     RETURN_TYPES = ("IMAGE",)
     RETURN_NAMES = ("sketches",)
     OUTPUT_TOOLTIPS = ("The sketches, black lines on white paper.",)
     FUNCTION = "load"
-    FOLDER = "A subfolder of ComfyUI's input folder with one or more drawings, or one of the bundled samples."
+    FOLDER = (
+        "A folder or a picture of ComfyUI's input folder, a folder of its datasets [datasets], or samples [bundled]."
+    )
     INPUT_TYPES = ui.inputs(
         folder=model_files.choice(model_files.drawings, FOLDER),
         limit=ui.integer(0, 0, 1000, "Load only the first drawings, in order of their names. 0: all."),
-        size=ui.integer(256, 32, 1024, "Side of the square sketches in pixels.", step=32),
+        size=ui.advanced(ui.integer(256, 32, 1024, "Side of the square sketches in pixels.", step=32)),
     )
     IS_CHANGED = model_files.changes_of(model_files.drawings, "folder")
 
     @classmethod
     def VALIDATE_INPUTS(cls, folder):
-        remedy = "Make a folder with drawings inside ComfyUI's input folder and refresh the node list (R)."
-        return model_files.listed(model_files.drawings(), folder, remedy)
+        return model_files.pictures_listed(model_files.drawings(), folder, "drawings")
 
     def load(self, folder, limit, size):
         path = model_files.pick(model_files.drawings(), folder)
@@ -97,24 +99,25 @@ class LoadSketches:
 class LoadPhotos:
     DISPLAY_NAME = "Load Photos"
     CATEGORY = "GANSketching/loaders"
-    DESCRIPTION = "Loads the photos of a folder, or one of the photos of this pack, as one batch of square images."
+    DESCRIPTION = "Loads the photos of a folder, or a single one, as one batch of square images."
     SEARCH_ALIASES = ("image folder", "load images", "batch", "pictures")
     RETURN_TYPES = ("IMAGE",)
     RETURN_NAMES = ("images",)
     OUTPUT_TOOLTIPS = ("The photos, cropped to squares about their middle.",)
     FUNCTION = "load"
-    SOURCE = "A subfolder of ComfyUI's input folder, or the photos that come with the pack [bundled]."
+    SOURCE = (
+        "A folder or a picture of ComfyUI's input folder, a folder of its datasets [datasets], or samples [bundled]."
+    )
     INPUT_TYPES = ui.inputs(
         source=model_files.choice(model_files.photos, SOURCE),
         limit=ui.integer(0, 0, 10_000, "Load only the first photos, in order of their names. 0: all."),
-        size=ui.integer(256, 32, 1024, "Side of the square images in pixels.", step=32),
+        size=ui.advanced(ui.integer(256, 32, 1024, "Side of the square images in pixels.", step=32)),
     )
     IS_CHANGED = model_files.changes_of(model_files.photos, "source")
 
     @classmethod
     def VALIDATE_INPUTS(cls, source):
-        remedy = "Make a folder with photos inside ComfyUI's input folder and refresh the node list (R)."
-        return model_files.listed(model_files.photos(), source, remedy)
+        return model_files.pictures_listed(model_files.photos(), source, "photos")
 
     def load(self, source, limit, size):
         path = model_files.pick(model_files.photos(), source)
@@ -123,22 +126,22 @@ class LoadPhotos:
 
 
 class SaveCustomisedModel:
-    DISPLAY_NAME = "Save Customised Model"
+    DISPLAY_NAME = "Save Customised GAN"
     CATEGORY = "GANSketching/loaders"
-    DESCRIPTION = "Saves what customising changed as a small file, which Load StyleGAN lists."
+    DESCRIPTION = "Saves what training with sketches changed as a small file, which Load StyleGAN lists."
     SEARCH_ALIASES = ("save model", "export", "checkpoint", "delta")
     RETURN_TYPES = ()
     OUTPUT_NODE = True
     FUNCTION = "save"
     INPUT_TYPES = ui.inputs(
-        model=ui.socket(MODEL, "A customised model, such as one from Fine-tune Mapping."),
+        model=ui.socket(MODEL, "A customised model, such as one from Train with Sketches."),
         name=model_files.name_widget("customised"),
     )
 
     def save(self, model, name):
         if weights_hash(model) == model.base_hash:
             raise ValueError(f'"{model.name}" is an original model: nothing to save. Connect a customised one.')
-        path = model_files.new_result(name)
         settings = json.loads(model.metadata.get("settings", "{}"))
-        save_customised(model, path, trainable=model.metadata.get("trainable", "mapping"), settings=settings)
-        return model_files.saved(path, f"{path.stat().st_size / 2**20:.2f} MB")
+        trainable = model.metadata.get("trainable", "mapping")
+        write = partial(save_customised, model, trainable=trainable, settings=settings)
+        return model_files.save(name, "", write, f"customised from {model.metadata.get('base_name', 'its base')}")

@@ -1,11 +1,12 @@
 """The files that nodes list, load and save. A workflow names them as listed, never by paths.
 
-A plain name is a file of ComfyUI's models folder or a folder of its input folder; "name [output]" was saved by this
-pack; "name [bundled]" comes with it.
+A plain name is a file of ComfyUI's models folder, or a folder or a picture of its input folder; "name [datasets]" is a
+folder of its data sets; "name [output]" was saved by this pack; "name [bundled]" comes with it.
 """
 
 from __future__ import annotations
 
+import filecmp
 import hashlib
 import logging
 import re
@@ -25,6 +26,7 @@ MODEL_FILES = frozenset({".safetensors", ".pt", ".pth", ".pkl"})
 RESULTS, RUNS = "gansketching", "runs"  # output/gansketching/<name>.safetensors and output/gansketching/runs/<key>/
 LATENTS, DIRECTIONS = "latents", "directions"  # further folders of output/gansketching
 RESERVED = (RUNS, LATENTS, DIRECTIONS)
+NOTHING = "nothing here yet"  # the only choice of an empty list
 
 host.register_models("stylegan", MODEL_FILES)
 host.register_models("photosketch", MODEL_FILES)
@@ -43,7 +45,9 @@ def generators() -> dict[str, Path]:
     """Generators and customised models by listed name."""
     saved = host.files_below(results_folder(), MODEL_FILES, exclude=RESERVED)
     bundled = {name: path for name, path in _bundled_weights().items() if not name.startswith("sketcher")}
-    return host.model_files("stylegan") | _tagged(saved, "output") | _tagged(bundled, "bundled")
+    files = host.model_files("stylegan")
+    files = {name: path for name, path in files.items() if not path.name.lower().startswith("netd")}  # beside a netG
+    return files | _tagged(saved, "output") | _tagged(bundled, "bundled")
 
 
 def sketchers() -> dict[str, Path]:
@@ -53,15 +57,14 @@ def sketchers() -> dict[str, Path]:
 
 
 def drawings() -> dict[str, Path]:
-    """Folders with pictures by listed name: those of ComfyUI's input folder, then the bundled samples."""
-    return _picture_folders(host.folder("input")) | _tagged(_picture_folders(ROOT / "samples" / "sketches"), "bundled")
+    """Folders with pictures, and single pictures, by listed name: ComfyUI's, then the bundled samples."""
+    return _users_pictures() | _tagged(_picture_folders(ROOT / "samples" / "sketches"), "bundled")
 
 
 def photos() -> dict[str, Path]:
-    """Folders with photos by listed name, as in drawings(), then the bundled photos one by one."""
+    """As drawings(), but with the bundled photos, all and one by one."""
     bundled = host.files_below(ROOT / "samples" / "photos", IMAGE_ENDINGS)
-    folders = _picture_folders(host.folder("input"))
-    return folders | _tagged({"photos": ROOT / "samples" / "photos", **bundled}, "bundled")
+    return _users_pictures() | _tagged({"photos": ROOT / "samples" / "photos", **bundled}, "bundled")
 
 
 def latents() -> dict[str, Path]:
@@ -83,6 +86,15 @@ def _tagged(files: dict[str, Path], tag: str) -> dict[str, Path]:
     return {f"{name} [{tag}]": path for name, path in files.items()}
 
 
+def _users_pictures() -> dict[str, Path]:
+    """Folders of ComfyUI's input folder and data sets, and the pictures that lie directly in its input folder."""
+    found = _picture_folders(host.folder("input"))
+    for root in host.dataset_folders():
+        found |= _tagged(_picture_folders(root), "datasets")
+    pictures = host.files_below(host.folder("input"), IMAGE_ENDINGS)
+    return found | {name: path for name, path in pictures.items() if "/" not in name}
+
+
 def _picture_folders(root: Path) -> dict[str, Path]:
     pictures = host.files_below(root, IMAGE_ENDINGS)
     names = sorted({Path(name).parent.as_posix() for name in pictures} - {"."})
@@ -90,11 +102,11 @@ def _picture_folders(root: Path) -> dict[str, Path]:
 
 
 def choice(files: Callable[[], Iterable[str]], tooltip: str) -> Callable[[], Widget]:
-    """A list widget for `inputs`. Its default is the first model that comes with the pack, else the first name."""
+    """A list widget for `inputs`. Its default is the first name that comes with the pack, else the first of all."""
 
     def widget() -> Widget:
-        names = list(files())
-        first = next((name for name in names if name.endswith(".safetensors [bundled]")), names[0] if names else "")
+        names = list(files()) or [NOTHING]
+        first = next((name for name in names if name.endswith("[bundled]")), names[0])
         return one_of(names, first, tooltip)
 
     return widget
@@ -126,9 +138,20 @@ def listed(
     """
     if name is None:
         return True
+    if name == NOTHING:
+        return remedy
     if name not in files:
         return f'"{name}" does not exist. {remedy}'
     return problem(files[name]) or True
+
+
+def pictures_listed(files: dict[str, Path], name: str | None, what: str) -> bool | str:
+    """`listed` for folders and pictures; what: the pictures, in a word."""
+    root = host.folder("input")
+    if name not in files and name in {path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_dir()}:
+        endings = ", ".join(IMAGE_ENDINGS)
+        return f'The folder "{name}" holds no pictures: put {what} into it ({endings}) and refresh the node list (R).'
+    return listed(files, name, f"Put {what} into a folder inside ComfyUI's input folder and refresh the node list (R).")
 
 
 def changes_of(files: Callable[[], dict[str, Path]], widget: str) -> staticmethod:
@@ -208,9 +231,27 @@ def new_result(name: str, kind: str = "") -> Path:
     return folder / f"{stem}_{number:05}.safetensors"
 
 
-def saved(path: Path, contents: str) -> dict:
-    """What a node that has saved `contents` returns: a line of text for the editor. The line is logged, too."""
+def save(name: str, kind: str, write: Callable[[Path], object], contents: str) -> dict:
+    """Writes a new file, unless an earlier number of it has the same content: nothing is saved twice.
+
+    Args:
+        name, kind: see new_result.
+        write: writes the file at the given path.
+        contents: what it holds, in words.
+
+    Returns what the node returns: a line of text for the editor. The line is logged, too.
+    """
+    path = new_result(name, kind)
+    write(path)
+    stem = path.stem.rpartition("_")[0]
+    others = [
+        other for other in path.parent.glob("*.safetensors") if re.fullmatch(rf"{re.escape(stem)}_\d+", other.stem)
+    ]
+    twins = [other for other in sorted(others) if other != path and filecmp.cmp(other, path, shallow=False)]
     text = f"Saved {path.relative_to(results_folder())}, {contents}."
+    if twins:
+        path.unlink()
+        text = f"Already saved as {twins[0].relative_to(results_folder())}, {contents}."
     logging.getLogger(__name__).info(text)
     return {"ui": {"text": [text]}}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from PIL import Image
 from torch import Tensor
@@ -51,12 +51,14 @@ def on_cpu(latents: Latents) -> Latents:
     return Latents(latents.space, latents.data.cpu(), None if latents.labels is None else latents.labels.cpu())
 
 
-def resized_mask(mask: Tensor, size: int) -> Tensor:
-    """MASK [B,H,W] or [H,W] -> [B,1,size,size] in 0..1, cropped to its central square as photos are."""
-    photos = ImageSet(mask.reshape(-1, *mask.shape[-2:], 1), size)
+def resized_mask(mask: Tensor | Sequence[Tensor], size: int) -> Tensor:
+    """MASK [B,H,W] or [H,W], or several -> [B,1,size,size] in 0..1, cropped to the central square as photos are."""
+    masks = [mask] if isinstance(mask, Tensor) else mask
+    photos = ImageSet([part.reshape(-1, *part.shape[-2:], 1) for part in masks], size)
     return (photos.batch(range(len(photos)))[:, :1] + 1) / 2
 
 
+@ui.takes_lists("images", "mask")
 class ProjectImage:
     DISPLAY_NAME = "Project Image"
     CATEGORY = "GANSketching/projecting"
@@ -68,7 +70,9 @@ class ProjectImage:
     FUNCTION = "project"
     INPUT_TYPES = ui.inputs(
         model=ui.socket(MODEL, "The generator whose latents are searched."),
-        images=ui.socket("IMAGE", "One or more images like those the model was trained on. Cropped to squares."),
+        images=ui.socket(
+            "IMAGE", "One or more images, of any sizes, like those the model was trained on. Cropped to squares."
+        ),
         **ui.widgets(ProjectConfig, skip=HIDDEN),
         seed=ui.seed(changes=False, tooltip="Seed of the random samples that the search starts from."),
         class_index=ui.class_index(ALL_CLASSES),
@@ -79,10 +83,10 @@ class ProjectImage:
         config = build(ProjectConfig, **options)
         size = model.config.resolution
         with host.training_mode(), host.borrowed_device(size / 64) as device:
-            photos = ImageSet(images.clone(), size)
+            photos = ImageSet(images, size)
             targets = photos.batch(range(len(photos))).to(device)
             if mask is not None:
-                mask = resized_mask(mask.clone(), size)
+                mask = resized_mask(mask, size)
             base = host.model_on_device(model, device, discriminator=config.perceptual_weight > 0)
             search = Projector(base, targets, config, mask=mask, label=ui.or_none(class_index))
             seconds = follow(search, lambda: so_far("image", targets, search.result().images))
@@ -102,6 +106,7 @@ class ProjectImage:
         return "\n".join(lines)
 
 
+@ui.takes_lists("sketches")
 class ProjectSketch:
     DISPLAY_NAME = "Project Sketch"
     CATEGORY = "GANSketching/projecting"

@@ -20,9 +20,9 @@ def batch_size(model: GanModel) -> int:
 
 
 class Sample:
-    DISPLAY_NAME = "Sample"
+    DISPLAY_NAME = "Sample GAN"
     CATEGORY = "GANSketching/sampling"
-    DESCRIPTION = "Generates images from random latents, or from the latents of another node."
+    DESCRIPTION = "Generates images with a StyleGAN2, from random latents or from the latents of another node."
     SEARCH_ALIASES = ("generate", "sampler", "gan", "stylegan", "latent")
     RETURN_TYPES = ("IMAGE", LATENTS)
     RETURN_NAMES = ("images", "latents")
@@ -49,7 +49,7 @@ class Sample:
 
 
 class SideBySide:
-    DISPLAY_NAME = "Side by Side"
+    DISPLAY_NAME = "Images Side by Side"
     CATEGORY = "GANSketching/sampling"
     DESCRIPTION = "Puts two batches of images, such as before and after, into one picture with titles."
     SEARCH_ALIASES = ("compare", "grid", "contact sheet", "before after", "image grid")

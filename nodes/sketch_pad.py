@@ -9,13 +9,14 @@ from .pictures import data_uri, to_pil
 
 REFERENCE_SIZE = 512  # longer side of the pictures under the drawing, in pixels
 STROKES = "Draw here. Keys: P pen, E eraser, [ ] width, M mirror, N new sheet, Ctrl+Z undo. Saved as JSON text."
+SIZE = "Side of the square sketches in pixels. Lines are sharp at any size."
 REFERENCE = "Pictures to trace, shown faintly after a run: the first under sheet 1, the second under 2 ..."
 
 
 class SketchPad:
-    DISPLAY_NAME = "Sketch Pad"
+    DISPLAY_NAME = "Sketch Pad (Draw)"
     CATEGORY = "GANSketching/sketching"
-    DESCRIPTION = "A drawing pad with pen, eraser, several sheets, mirror and tracing, saved in the workflow."
+    DESCRIPTION = "Draw sketches in the graph: pen, eraser, several sheets, mirror and tracing. Saved in the workflow."
     SEARCH_ALIASES = ("draw", "canvas", "paint", "doodle", "scribble", "drawing pad", "sketchpad", "pen")
     RETURN_TYPES = ("IMAGE", "INT")
     RETURN_NAMES = ("sketches", "count")
@@ -23,7 +24,7 @@ class SketchPad:
     FUNCTION = "draw"
     INPUT_TYPES = ui.inputs(
         strokes=("STRING", {"default": EMPTY, "widgetType": "GANSKETCHING_STROKES", "tooltip": STROKES}),
-        size=ui.integer(256, 64, 1024, "Side of the square sketches in pixels. Lines are sharp at any size.", step=32),
+        size=ui.advanced(ui.integer(256, 64, 1024, SIZE, step=32)),
         optional={"reference": ui.socket("IMAGE", REFERENCE)},
     )
 

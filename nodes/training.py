@@ -24,6 +24,7 @@ from .sketching import PHOTOSKETCH, SKETCHES, as_sketches
 from .widgets import MODEL
 
 PREVIEW_COUNT, PREVIEW_COLUMNS = 8, 4  # samples shown before and after
+STRIP_COUNT = 3  # sketches shown beside the live samples
 PREVIEW_SEED = 0
 PREVIEW_EVERY = 1.5  # seconds between live previews, at least
 PREVIEW_SHARE = 0.06  # of the time that live previews may take, at most
@@ -34,13 +35,13 @@ GO_ON = "After Stop and keep: continue to the last step. If off, the model that 
 
 
 class FineTuneOptions:
-    DISPLAY_NAME = "Fine-tune Options"
+    DISPLAY_NAME = "Sketch Training Options"
     CATEGORY = "GANSketching/training"
-    DESCRIPTION = "Options of Fine-tune Mapping: a preset, and changes to it."
+    DESCRIPTION = "Options for training with sketches: a preset, and changes to it."
     SEARCH_ALIASES = ("training settings", "hyperparameters", "learning rate", "steps")
     RETURN_TYPES = ("GANSKETCHING_OPTIONS",)
     RETURN_NAMES = ("options",)
-    OUTPUT_TOOLTIPS = ("Options for Fine-tune Mapping.",)
+    OUTPUT_TOOLTIPS = ("Options for Train with Sketches.",)
     FUNCTION = "choose"
     INPUT_TYPES = ui.inputs(preset=ui.one_of(PRESETS, "fast", PRESET), **ui.overrides(CONFIGS, skip=["seed"]))
 
@@ -52,21 +53,25 @@ class FineTuneOptions:
         return (build(FinetuneConfig.preset, preset, **ui.overridden(values)),)
 
 
+@ui.takes_lists("sketches", "images")
 class FineTuneMapping:
-    DISPLAY_NAME = "Fine-tune Mapping"
+    DISPLAY_NAME = "Train with Sketches"
     CATEGORY = "GANSketching/training"
     DESCRIPTION = (
-        "Customises a generator so that the shapes it makes follow your sketches, while colours and textures stay. "
-        "A cancelled training continues where it stopped; unchanged inputs return the finished model at once."
+        "Trains a generator (fine-tunes its mapping network) so that the shapes it makes follow your sketches, while "
+        "colours and textures stay. A cancelled training continues where it stopped; unchanged inputs return the "
+        "finished model at once."
     )
     SEARCH_ALIASES = ("train", "customise", "customize", "sketch your own gan", "finetune", "fit")
-    RETURN_TYPES = (MODEL, "IMAGE", "IMAGE", "STRING")
-    RETURN_NAMES = ("model", "preview", "losses", "report")
+    RETURN_TYPES = (MODEL, "IMAGE", "IMAGE", "STRING", "LOSS_MAP", "INT")
+    RETURN_NAMES = ("model", "preview", "losses", "report", "loss_map", "steps")
     OUTPUT_TOOLTIPS = (
         "The customised model. The model that came in is unchanged.",
         "Sketches, and the same samples of the original and the customised model.",
         "A plot of the adversarial losses. G: the generator's, D: each discriminator's.",
         "A text: steps, seconds, how well samples match the sketches, and the options.",
+        "The generator's loss at each step, for ComfyUI's Plot Loss Graph.",
+        "The number of steps that the model was trained for.",
     )
     FUNCTION = "finetune"
     INPUT_TYPES = ui.inputs(
@@ -76,20 +81,23 @@ class FineTuneMapping:
         seed=ui.seed(changes=False, tooltip="Seed of all random numbers of the training. Another seed trains again."),
         optional={
             "images": ui.socket("IMAGE", PHOTOS),
-            "options": ui.socket("GANSKETCHING_OPTIONS", "From Fine-tune Options. Without it, the fast preset."),
+            "options": ui.socket("GANSKETCHING_OPTIONS", "From Sketch Training Options. Without it, the fast preset."),
             "go_on": ui.switch(False, GO_ON),
         },
-        hidden={"node": "UNIQUE_ID"},
+        hidden={"node": "UNIQUE_ID", "editor": "EXTRA_PNGINFO"},
     )
 
-    def finetune(self, model, sketches, photosketch, seed, images=None, options=None, go_on=False, node=None):
+    def finetune(
+        self, model, sketches, photosketch, seed, images=None, options=None, go_on=False, node=None, editor=None
+    ):
         config = (options or FinetuneConfig()).model_copy(update={"seed": seed})
         size = model.config.resolution
         with host.training_mode(), host.borrowed_device(size / 64) as device:
-            photos = None if images is None else ImageSet(images.clone(), size)
+            photos = None if images is None else ImageSet(images, size)
             base = host.model_on_device(model, device, discriminator=True)
             prepared = as_sketches(sketches, size)
-            with training_view.Broadcast(node, config.steps) as broadcast:
+            view = {"workflow": (editor or {}).get("workflow", {}).get("id"), "sketches": sketch_strip(prepared)}
+            with training_view.Broadcast(node, config.steps, **view) as broadcast:
                 watcher = Watcher(base, config, broadcast)
                 run = customise(
                     base,
@@ -104,10 +112,14 @@ class FineTuneMapping:
                     stop=broadcast.stop,
                     go_on=go_on,
                 )
-                preview = watcher.grid(run.model, to_comfy(prepared))
-                broadcast.finished(run.history, run.stopped, preview)
+                samples = watcher.samples(run.model)
+                preview = watcher.preview(samples, to_comfy(prepared))
+                broadcast.finished(run.history, run.stopped, watcher.live(samples))
             customised = load_customised(run.path / "model.safetensors", model)
-        return customised, pictures.to_image(preview), loss_plot(run.history), report(run, config)
+        losses = {"loss": [total_loss(step) for step in run.history]}
+        plot = loss_plot(run.history)
+        result = customised, pictures.to_image(preview), plot, report(run, config), losses, len(run.history)
+        return {"ui": {"gansketching_training": [broadcast.last]}, "result": result} if editor else result
 
 
 class Watcher:
@@ -118,28 +130,41 @@ class Watcher:
         self.broadcast = broadcast
         labels = config.class_index if base.config.class_count else None
         self.latents = sample_z(base, PREVIEW_COUNT, PREVIEW_SEED, labels)
-        self.before = self._samples(base)
+        self.before = self.samples(base)
         self._due = 0.0
 
     def __call__(self, step: StepReport, tuner: SketchFinetuner) -> None:
         started = time.perf_counter()
         picture = None
         if started >= self._due:
-            picture = self.grid(tuner.result())
+            picture = self.live(self.samples(tuner.result()))
             spent = time.perf_counter() - started
             self._due = started + max(PREVIEW_EVERY, spent / PREVIEW_SHARE)
         self.progress.update(step.step + 1, None if host.IN_COMFYUI else picture)  # in ComfyUI the broadcast shows it
         self.broadcast.step(step, picture)
 
-    def grid(self, model: GanModel, sketches: Tensor | None = None) -> Image.Image:
-        """Below each other: some of the sketches, samples of the original, the same samples of `model`."""
-        parts = [("original", self.before), ("customised", self._samples(model))]
-        if sketches is not None:
-            parts.insert(0, ("sketches", sketches[:PREVIEW_COUNT]))
+    def live(self, samples: Tensor) -> Image.Image:
+        """Samples of the original; below them those of the customised model, the first of the same latents."""
+        before = self.before[:PREVIEW_COLUMNS]
+        return pictures.labelled([("original", before), ("customised", samples)], columns=PREVIEW_COLUMNS, across=False)
+
+    def preview(self, samples: Tensor, sketches: Tensor) -> Image.Image:
+        """Below each other: some of the sketches, samples of the original, the same samples of the customised model."""
+        parts = [("sketches", sketches[:PREVIEW_COUNT]), ("original", self.before), ("customised", samples)]
         return pictures.labelled(parts, columns=PREVIEW_COLUMNS, across=False)
 
-    def _samples(self, model: GanModel) -> Tensor:
+    def samples(self, model: GanModel) -> Tensor:
         return to_comfy(render(model, self.latents, batch=batch_size(model), on_batch=lambda *_: host.poll()))
+
+
+def sketch_strip(sketches: Tensor) -> Image.Image:
+    """The first sketches below each other. sketches: [B,3,S,S] in -1..1."""
+    return pictures.labelled([("sketches", to_comfy(sketches[:STRIP_COUNT]))], columns=1)
+
+
+def total_loss(step: StepReport) -> float:
+    """The sum of the generator's adversarial losses."""
+    return sum(value for name, value in step.losses.items() if name.startswith("G "))
 
 
 def loss_plot(history: list[StepReport]) -> Tensor:

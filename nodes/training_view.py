@@ -1,7 +1,8 @@
 """Shows a running training in the editor: messages to every open browser, and the button that ends it early.
 
 A message (event "gansketching.training") carries the whole state, so that it does not matter how many browsers are open
-and when they were opened. Its token names one training, so that a late click ends no other one.
+and when they were opened. Its token names one training, so that a late click ends no other one. The last message is
+also the node's output for the editor, which keeps it with the workflow.
 """
 
 from __future__ import annotations
@@ -63,12 +64,22 @@ class Curves:
 class Broadcast:
     """Tells the editor how one training proceeds.
 
-    node: the id of the node that shows it; None outside an editor. total: the number of steps.
+    Args:
+        node: the id of the node that shows it; None outside an editor.
+        total: the number of steps.
+        workflow: the id of the workflow in the editor, None if it is not known.
+        sketches: a picture of the sketches, shown beside the samples.
     """
 
-    def __init__(self, node: str | None, total: int):
+    def __init__(
+        self, node: str | None, total: int, *, workflow: str | None = None, sketches: Image.Image | None = None
+    ):
         self.node = node
         self.total = total
+        self.workflow = workflow
+        self.prompt = host.prompt_id()
+        self.last: dict = {}  # message
+        self._sketches = "" if sketches is None else _as_text(sketches)
         self.token = secrets.token_hex(8)
         self._stop = threading.Event()
         self._last_sent = 0.0
@@ -97,14 +108,14 @@ class Broadcast:
         """After every step. picture: shown until the next one."""
         self._add(report)
         if picture is not None:
-            self._picture = pictures.data_uri(picture, PICTURE_SIDE, PICTURE_CHARACTERS)
+            self._picture = _as_text(picture)
         if picture is not None or time.monotonic() - self._last_sent > EVERY:
             self._send("stopping" if self.stop() else "training")
 
     def finished(self, history: list[StepReport], stopped: bool, picture: Image.Image) -> None:
         """At the end, also if nothing had to be trained."""
         self._take(history)
-        self._picture = pictures.data_uri(picture, PICTURE_SIDE, PICTURE_CHARACTERS)
+        self._picture = _as_text(picture)
         self._send("stopped" if stopped else "done")
 
     def _take(self, history: list[StepReport]) -> None:
@@ -119,7 +130,7 @@ class Broadcast:
     def _add(self, report: StepReport) -> None:
         self._done = report.step + 1
         self._seconds += report.seconds
-        self._recent.append(report.seconds)
+        self._recent.append(report.seconds - report.timings.get("warm start", 0.0))  # of the first step alone
         self._curves.add(report)
 
     def _send(self, state: str) -> None:
@@ -129,8 +140,10 @@ class Broadcast:
         curves = {
             name: [(step, round(value, 4)) for step, value in points] for name, points in self._curves.points.items()
         }
-        message = {
+        self.last = {
             "token": self.token,
+            "prompt": self.prompt,
+            "workflow": self.workflow,
             "node": self.node,
             "state": state,
             "step": self._done,
@@ -138,10 +151,15 @@ class Broadcast:
             "seconds": round(self._seconds, 1),
             "seconds_left": round((self.total - self._done) * seconds_a_step, 1),
             "curves": curves,
+            "sketches": self._sketches,
             "picture": self._picture,
         }
-        host.send(EVENT, message)
+        host.send(EVENT, self.last)
         self._last_sent = time.monotonic()
+
+
+def _as_text(picture: Image.Image) -> str:
+    return pictures.data_uri(picture, PICTURE_SIDE, PICTURE_CHARACTERS)
 
 
 def stop_and_keep(data: object) -> tuple[int, dict]:

@@ -34,6 +34,12 @@ def inputs(*, optional: Any = None, hidden: Any = None, **required: Any) -> stat
     return staticmethod(input_types)
 
 
+def advanced(widget: Widget) -> Widget:
+    """The widget, folded away by the editor until the user asks for it."""
+    kind, options = widget
+    return kind, {**options, "advanced": True}
+
+
 def socket(kind: str, tooltip: str) -> Widget:
     return kind, {"tooltip": tooltip}
 
@@ -72,7 +78,7 @@ def seed(*, changes: bool, tooltip: str, default: int = 0) -> Widget:
 def class_index(without: str) -> Widget:
     """The class of a class-conditional model; see `or_none`. `without`: what happens when none is chosen."""
     tooltip = f"For models with classes: the number of the class. -1: {without}. Models without classes need -1."
-    return integer(-1, -1, 100_000, tooltip)
+    return advanced(integer(-1, -1, 100_000, tooltip))
 
 
 def or_none(value: int) -> int | None:

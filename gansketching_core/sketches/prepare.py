@@ -18,6 +18,10 @@ from ..options import Options, option
 from .strokes import redraw, stroke_width
 
 WORKING_SIDE = 1024  # strokes are measured and redrawn at this many pixels at most
+PHOTO_SIDE = 128  # pixels at which colours are looked at
+PHOTO_CHROMA = 0.08  # difference in colour from the paper
+PHOTO_PEN = 0.1  # width of the widest pen, as a share of the side
+PHOTO_AREA = 0.06  # share of a picture that may have other colours than the paper, in areas wider than that pen
 MIN_CONTRAST = 0.08  # of the darkest line with the paper, and of a line with the grain of the paper
 
 
@@ -25,20 +29,26 @@ class SketchConfig(Options):
     """How drawings become square sketches, black on white, that a model is customised with."""
 
     invert: Literal["auto", "never", "always"] = option(
-        "auto", "Turn white lines on black into black on white. auto: if the border of the picture is dark."
+        "auto",
+        "Turn white lines on black into black on white. auto: if the border of the picture is dark.",
+        advanced=True,
     )
     levels: bool = option(
-        True, "Make the paper pure white, also where a photo of it is in shade, and the darkest line black."
+        True,
+        "Make the paper pure white, also where a photo of it is in shade, and the darkest line black.",
+        advanced=True,
     )
     crop: bool = option(False, "Crop to the drawing, so that it fills the square.")
-    margin: float = option(0.1, "White margin around a cropped drawing, as a share of its side.", ge=0, le=1)
+    margin: float = option(
+        0.1, "White margin around a cropped drawing, as a share of its side.", ge=0, le=1, advanced=True
+    )
     strokes: Literal["match", "redraw", "keep"] = option(
         "match",
         "Width of the strokes. match: redrawn as wide as the photo-to-sketch network draws samples of the model, so "
         "that only shapes differ. redraw: redrawn with stroke_width. keep: as drawn.",
     )
     stroke_width: float = option(
-        0.02, "Width of the pen for redraw, as a share of the side of the sketch.", gt=0, le=0.2
+        0.02, "Width of the pen for redraw, as a share of the side of the sketch.", gt=0, le=0.2, advanced=True
     )
 
 
@@ -73,7 +83,7 @@ def prepare_sketches(
                 'network (in Python: reference=sample_drawings(model, photosketch)), or choose "redraw" or "keep"'
             )
         pen_width = min(stroke_width(reference), 0.2)
-    return torch.stack([_prepare(d, size, config, pen_width, f"sketch {k}") for k, d in enumerate(drawings)])
+    return torch.stack([_prepare(d, size, config, pen_width, f"sketch {k}") for k, d in enumerate(drawings, 1)])
 
 
 def _single_images(images: Tensor | Sequence[Tensor]) -> Iterator[Tensor]:
@@ -95,6 +105,11 @@ def _prepare(image: Tensor, size: int, config: SketchConfig, pen_width: float, n
     """One drawing [H,W,C] in 0..1 -> [1,size,size] in -1..1."""
     check_image(image[None], name)
     image = image.detach().float().cpu().clamp(0, 1)
+    if _has_coloured_areas(image):
+        raise ValueError(
+            f"{name} looks like a photo or a coloured picture, not like a line drawing: turn it into one first, with "
+            "PhotoSketch (on the command line, gansketching sketch), or draw its outlines"
+        )
     ink = _ink(image, config, name)
     if config.crop:
         ink = _crop(ink, config.margin)
@@ -112,6 +127,20 @@ def _prepare(image: Tensor, size: int, config: SketchConfig, pen_width: float, n
     return 1 - 2 * torch.from_numpy(_resize(ink, size))[None]
 
 
+def _has_coloured_areas(image: Tensor) -> bool:
+    """Whether [H,W,C] in 0..1 has areas, wider than a pen's strokes, in another colour than the paper."""
+    if image.shape[2] == 1:
+        return False
+    colours = composite_over(image, 1.0) if image.shape[2] == 4 else image
+    every = max(1, max(colours.shape[:2]) // PHOTO_SIDE)
+    colours = colours[::every, ::every]
+    chroma = (colours - colours.mean(dim=2, keepdim=True)).numpy()
+    paper = np.median(_border(chroma), axis=0)
+    other = np.abs(chroma - paper).max(axis=2) > PHOTO_CHROMA
+    areas = ndimage.binary_erosion(other, iterations=max(1, round(PHOTO_PEN / 2 * max(other.shape))))
+    return float(areas.mean()) > PHOTO_AREA
+
+
 def _ink(image: Tensor, config: SketchConfig, name: str) -> np.ndarray:
     """[H,W,C] -> [H,W], from 0 for paper to 1 for ink."""
     for background in (1.0, 0.0):  # white lines on a transparent ground show only on black
@@ -123,7 +152,10 @@ def _ink(image: Tensor, config: SketchConfig, name: str) -> np.ndarray:
         if contrast >= MIN_CONTRAST:
             break
     else:
-        raise ValueError(f"{name} is blank: no line on it differs from the paper; draw something or leave it out")
+        raise ValueError(
+            f"{name} is blank: no line on it differs from the paper; draw something or leave it out. If it comes from "
+            "a picture with a transparent background, give its MASK instead of the IMAGE"
+        )
     if not config.levels:
         return 1 - grey
     ink = (_local_paper(grey, paper) - grey) / contrast
@@ -141,9 +173,12 @@ def _grey(image: Tensor, background: float) -> np.ndarray:
 
 
 def _border(grey: np.ndarray) -> np.ndarray:
-    """Values along the border, 6% of the side wide, so that a thin frame around the paper is a minority of them."""
-    width = max(1, round(0.06 * min(grey.shape)))
-    inner = np.zeros(grey.shape, dtype=bool)
+    """Values [N] or [N,C] along the border of [H,W] or [H,W,C].
+
+    The border is 6% of the side wide, so that a thin frame around the paper is a minority of it.
+    """
+    width = max(1, round(0.06 * min(grey.shape[:2])))
+    inner = np.zeros(grey.shape[:2], dtype=bool)
     inner[width:-width, width:-width] = True
     return grey[~inner]
 

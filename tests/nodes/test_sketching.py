@@ -64,6 +64,6 @@ def test_prepare_sketch_says_what_is_wrong_before_the_run(pack):
 
 def test_photosketch_keeps_odd_sizes(pack):
     photos = as_image(drawing((51, 70)).convert("RGB")).expand(2, -1, -1, -1)
-    (drawn,) = pack.node("PhotoSketch").draw(pack.core.LineExtractor(), photos)
+    ((drawn,),) = pack.node("PhotoSketch").draw(pack.core.LineExtractor(), photos)
     assert drawn.shape == (2, 70, 51, 3)
     assert 0 <= drawn.min() < drawn.max() <= 1
