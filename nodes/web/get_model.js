@@ -1,8 +1,6 @@
 // The button of Get Model: asks the user to accept the licence, starts or cancels the download, shows its progress.
 
-import { app } from '../../scripts/app.js'
-import { api } from '../../scripts/api.js'
-import { showOwn, whenRemoved } from './own_elements.js'
+import { addElement, api, app, whenRemoved } from './frontend.js'
 
 const NODE = 'GANSketching_GetModel'
 const DOWNLOAD = 'Download ...'
@@ -35,17 +33,7 @@ function addButton(node) {
   button.type = 'button'
   button.textContent = DOWNLOAD
   button.addEventListener('click', () => press(node, button))
-  const widget = node.addDOMWidget('download', 'GANSKETCHING_DOWNLOAD', element, {
-    serialize: false,
-    hideOnZoom: false,
-    margin: 4,
-    getMinHeight: () => HEIGHT,
-    getMaxHeight: () => HEIGHT,
-    getValue: () => undefined,
-    setValue: () => {}
-  })
-  widget.serialize = false
-  showOwn(node, widget)
+  addElement(node, 'download', element, { type: 'GANSKETCHING_DOWNLOAD', label: 'Download', height: () => HEIGHT, fixed: true })
   buttons.set(button, node)
   whenRemoved(node, () => buttons.delete(button))
 }

@@ -1,18 +1,22 @@
-// Puts the view of a training into Fine-tune Mapping nodes. The view itself, training_view/view.js, is independent of ComfyUI.
+// Puts the view of a training into its node. The view itself, training_view/view.js, is independent of ComfyUI.
+//
+// A node shows the training of its own workflow: the latest message about a prompt that was queued from there or, after the
+// page was loaded anew, the last message, which the node has returned as its output.
 
-import { app } from '../../scripts/app.js'
-import { api } from '../../scripts/api.js'
-import { showOwn } from './own_elements.js'
+import { addElement, api, app, grow, isOfOpenWorkflow, nodeOf, outputOf, setValue, showInApp, watch, whenRemoved } from './frontend.js'
 import { TrainingView } from './training_view/view.js'
 
 const NODE = 'GANSketching_FineTuneMapping'
-const HEIGHT = { empty: 26, shown: 300 } // pixels of the graph, at least
-const views = new WeakMap() // node -> its view
+const HEIGHT = { empty: 26, shown: 430 } // pixels of the graph, at least
+const MOST_MESSAGES = 30 // that are kept
+const views = new Map() // node -> its view
+const messages = new Map() // the latest of each training, the latest last
 
 app.registerExtension({
   name: 'gansketching.TrainingView',
   setup() {
-    api.addEventListener('gansketching.training', ({ detail }) => show(detail))
+    api.addEventListener('gansketching.training', ({ detail }) => receive(detail))
+    watch(showAll)
   },
   nodeCreated(node) {
     if (node.comfyClass === NODE) addView(node)
@@ -21,41 +25,33 @@ app.registerExtension({
 
 function addView(node) {
   const element = document.createElement('div')
-  const view = new TrainingView(element, { onStop: stop })
-  const widget = node.addDOMWidget('training', 'GANSKETCHING_TRAINING', element, {
-    serialize: false,
-    hideOnZoom: false,
-    getMinHeight: () => (view.message ? HEIGHT.shown : HEIGHT.empty),
-    getValue: () => undefined,
-    setValue: () => {}
+  const view = new TrainingView(element, { onStop: stop, onGoOn: () => goOn(node) })
+  addElement(node, 'training', element, {
+    type: 'GANSKETCHING_TRAINING',
+    label: 'Training',
+    height: () => (view.message ? HEIGHT.shown : HEIGHT.empty)
   })
-  widget.serialize = false
   views.set(node, view)
-  showOwn(node, widget)
+  whenRemoved(node, () => views.delete(node))
 }
 
-function show(message) {
-  const node = find(message.node)
-  const view = node && views.get(node)
-  if (!view) return
-  const first = !view.message
-  view.update(message)
-  if (first) grow(node)
+function receive(message) {
+  messages.delete(message.token)
+  messages.set(message.token, message)
+  if (messages.size > MOST_MESSAGES) messages.delete(messages.keys().next().value)
+  showAll()
+  if (message.picture && message.state === 'training' && isOfOpenWorkflow(message)) showInApp(message.picture, message)
 }
 
-/** Enlarge the node for the pictures, once there are any; never make it smaller than the user has. */
-function grow(node) {
-  const [width, height] = node.computeSize()
-  node.setSize([Math.max(width, node.size[0]), Math.max(height, node.size[1])])
-  node.setDirtyCanvas?.(true, true)
-}
-
-/** The node of an execution id: "12", or "3:12" for node 12 in the subgraph of node 3. */
-function find(id) {
-  let graph = app.rootGraph ?? app.graph
-  const path = String(id).split(':')
-  for (const step of path.slice(0, -1)) graph = graph?.getNodeById(step)?.subgraph
-  return graph?.getNodeById(path.at(-1))
+function showAll() {
+  const latest = [...messages.values()].reverse().filter(isOfOpenWorkflow)
+  for (const [node, view] of views) {
+    const message = latest.find(({ node: id }) => nodeOf(id) === node) ?? outputOf(node)?.gansketching_training?.[0]
+    if (!message || view.shows(message)) continue
+    const isFirst = !view.message
+    view.update(message)
+    if (isFirst) grow(node)
+  }
 }
 
 async function stop(token) {
@@ -66,4 +62,13 @@ async function stop(token) {
   } catch {
     return false
   }
+}
+
+/** Run once with go_on switched on. */
+async function goOn(node) {
+  const widget = node.widgets.find(({ name }) => name === 'go_on')
+  const before = widget.value
+  setValue(widget, true)
+  await app.queuePrompt(0)
+  setValue(widget, before)
 }

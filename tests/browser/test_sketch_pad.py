@@ -124,6 +124,42 @@ def test_a_pad_holds_thirty_sheets(pad):
     assert len(pad_module.parse(pad.value)) == 30
 
 
+def test_the_sheets_stay_inside_the_pad(pad):
+    width = "document.querySelector('#pad').getBoundingClientRect()[side]"
+    edge = pad.page.evaluate(width.replace("side", "'right'"))
+    for _ in range(12):
+        pad.click("New sheet")
+    strip = pad.page.locator(".strip").bounding_box()
+    assert strip["x"] + strip["width"] <= edge
+    assert pad.page.locator('button[title^="Remove the sheet"]').bounding_box()["x"] < edge
+    current = pad.page.locator('.sheet[aria-current="true"]').bounding_box()
+    assert strip["x"] <= current["x"] and current["x"] + current["width"] <= strip["x"] + strip["width"], "scrolled to it"
+    pad.page.evaluate("document.querySelector('#pad').style.width = 'max-content'")  # as a grid of the page may ask
+    assert pad.page.locator("#pad").bounding_box()["width"] < 500
+
+
+def test_a_new_drawing_replaces_all_sheets_and_can_be_undone(pad):
+    new = pad.page.locator('button[title^="New drawing"]')
+    assert new.is_disabled() and pad.page.get_by_text("Draw here").is_visible()
+    pad.draw(*LINE)
+    assert not pad.page.get_by_text("Draw here").is_visible()
+    pad.click("Duplicate the sheet")
+    pad.click("New sheet")
+    before = pad.sheets
+    assert len(before) == 3 and pad.page.get_by_text("Draw here").is_visible()
+    new.click()
+    assert pad.sheets == [[]] and pad.page.locator(".sheet").count() == 1
+    pad.click("Undo")
+    assert pad.sheets == before
+
+
+def test_the_invitation_to_draw_goes_with_the_first_touch(pad):
+    pad.page.mouse.move(*pad.at(300, 300))
+    pad.page.mouse.down()
+    assert not pad.page.get_by_text("Draw here").is_visible()
+    pad.page.mouse.up()
+
+
 def test_a_value_can_be_put_back(pad):
     pad.draw(*LINE)
     pad.press("n")

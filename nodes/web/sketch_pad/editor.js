@@ -50,7 +50,7 @@ export class SketchEditor {
     this.past = []
     this.future = []
     this.line = null
-    this.show(message)
+    this.warn(message)
   }
 
   /** Pictures to trace, one for each sheet (further sheets use the last one): URLs. Not part of the value. */
@@ -59,12 +59,16 @@ export class SketchEditor {
     this.show()
   }
 
+  isEmpty() {
+    return this.sheets.every((sheet) => !sheet.length)
+  }
+
   get sheet() {
     return this.sheets[this.current]
   }
 
   change(sheets, current = this.current) {
-    if (isTooMuch(sheets)) return this.show('The pad is full: clear a sheet or remove one.')
+    if (isTooMuch(sheets)) return this.warn('The pad is full: clear a sheet or remove one.')
     this.past = [...this.past, [this.sheets, this.current]].slice(-HISTORY)
     this.future = []
     this.go(sheets, current)
@@ -102,8 +106,13 @@ export class SketchEditor {
     if (this.sheet.length || this.unreadable !== null) this.changeSheet([])
   }
 
+  /** One blank sheet instead of all there are. */
+  startAnew() {
+    if (!this.isEmpty() || this.sheets.length > 1 || this.unreadable !== null) this.change([[]], 0)
+  }
+
   addSheet(strokes = []) {
-    if (this.sheets.length >= MAX_SHEETS) return this.show(`A pad holds ${MAX_SHEETS} sheets.`)
+    if (this.sheets.length >= MAX_SHEETS) return this.warn(`A pad holds ${MAX_SHEETS} sheets.`)
     this.change(this.sheets.toSpliced(this.current + 1, 0, strokes), this.current + 1)
   }
 
@@ -180,6 +189,7 @@ export class SketchEditor {
     event.stopPropagation()
     this.surface.setPointerCapture(event.pointerId)
     const eraser = this.tool === 'eraser' || (event.buttons & 32) !== 0 // a pen turned round
+    this.invitation.hidden = true
     this.line = { pointer: event.pointerId, width: this.widths[this.tool], eraser, points: [this.place(event)] }
     this.paintLine(0)
   }
@@ -272,7 +282,7 @@ export class SketchEditor {
       event.preventDefault()
       event.stopPropagation()
       root.classList.remove('dropping')
-      if (!this.takeFile(event.dataTransfer?.files)) this.show('Only a picture file can be traced.')
+      if (!this.takeFile(event.dataTransfer?.files)) this.warn('Only a picture file can be traced.')
     })
   }
 
@@ -284,11 +294,13 @@ export class SketchEditor {
       <input class="keys" readonly inputmode="none" aria-label="Sketch Pad: keyboard shortcuts">
       <div class="bar" role="toolbar" aria-label="Drawing tools"></div>
       <div class="stage"><div class="paper"><img class="reference" alt="" hidden><div class="axis" hidden></div>
+        <div class="invitation">Draw here</div>
         <canvas class="surface" width="${PIXELS}" height="${PIXELS}" aria-label="Sheet to draw on"></canvas></div></div>
       <div class="message" role="status" hidden></div>
-      <div class="bar"><div class="strip" role="list" aria-label="Sheets"></div></div>
+      <div class="strip" role="list" aria-label="Sheets"></div>
+      <div class="bar" role="toolbar" aria-label="Sheets"></div>
       <input class="file" type="file" accept="image/*" hidden>`
-    for (const name of ['keys', 'surface', 'reference', 'axis', 'message', 'strip', 'file']) {
+    for (const name of ['keys', 'surface', 'reference', 'axis', 'invitation', 'message', 'strip', 'file']) {
       this[name === 'reference' ? 'picture' : name] = this.root.querySelector(`.${name}`)
     }
     this.buildTools(...this.root.querySelectorAll('.bar'))
@@ -318,19 +330,27 @@ export class SketchEditor {
     add(tools, 'undo', 'Undo (Ctrl+Z)', () => this.undo())
     add(tools, 'redo', 'Redo (Ctrl+Shift+Z)', () => this.redo())
     add(tools, 'clear', 'Clear the sheet (Delete)', () => this.clear())
-    sheets.style.flexWrap = 'nowrap'
-    this.strip.after(gap())
     add(sheets, 'add', 'New sheet (N)', () => this.addSheet())
     add(sheets, 'duplicate', 'Duplicate the sheet (D)', () => this.addSheet(this.sheet))
     add(sheets, 'remove', 'Remove the sheet', () => this.removeSheet())
+    sheets.append(gap())
+    add(sheets, 'anew', 'New drawing: one blank sheet instead of all', () => this.startAnew())
+    this.buttons.anew.append('New drawing')
+  }
+
+  /** Show the drawing with a text below it, as one of something that went wrong. */
+  warn(text) {
+    this.show(text)
+    this.message.classList.add('warning')
   }
 
   show(message = '') {
     paint(this.surface, this.sheet)
     this.message.textContent = message
     this.message.hidden = !message
+    this.message.classList.remove('warning')
     this.axis.hidden = !this.mirror
-    const { pen, eraser, mirror, picture, undo, redo, add, duplicate, remove } = this.buttons
+    const { pen, eraser, mirror, picture, undo, redo, add, duplicate, remove, anew } = this.buttons
     press(pen, this.tool === 'pen')
     press(eraser, this.tool === 'eraser')
     press(mirror, this.mirror)
@@ -339,10 +359,11 @@ export class SketchEditor {
     name(picture, url ? 'Take the picture away' : 'Picture to trace: drop or paste one, or choose a file')
     this.picture.hidden = !url
     if (url) this.picture.src = url
+    this.invitation.hidden = Boolean(url) || this.sheet.length > 0
     undo.disabled = !this.past.length
     redo.disabled = !this.future.length
     add.disabled = duplicate.disabled = this.sheets.length >= MAX_SHEETS
-    remove.disabled = this.sheets.length === 1 && !this.sheet.length
+    remove.disabled = anew.disabled = this.sheets.length === 1 && !this.sheet.length
     this.range.value = WIDTHS.findIndex((width) => width >= this.widths[this.tool])
     this.range.title = `Width ([ and ]): ${this.widths[this.tool]} of ${UNITS}`
     this.showSheets()

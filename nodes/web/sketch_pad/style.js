@@ -13,6 +13,7 @@ const CSS = `
 .gansketching-pad button { display: inline-flex; align-items: center; justify-content: center; width: 28px; height: 28px;
   padding: 0; border: 1px solid var(--border-color, #4e4e4e); border-radius: 6px; cursor: pointer; color: inherit;
   background: var(--comfy-menu-bg, #353535); }
+.gansketching-pad button[title^='New drawing'] { width: auto; gap: 4px; padding: 0 8px; font: inherit; }
 .gansketching-pad button:hover:enabled { border-color: var(--descrip-text, #999); }
 .gansketching-pad button:focus-visible, .gansketching-pad input:focus-visible {
   outline: 2px solid var(--p-primary-color, #4a9eff); outline-offset: 1px; }
@@ -30,15 +31,17 @@ const CSS = `
 .gansketching-pad .reference { object-fit: contain; opacity: 0.3; pointer-events: none; }
 .gansketching-pad .axis { left: 50%; width: 0; border-left: 1px dashed #4a9eff; pointer-events: none; }
 .gansketching-pad [hidden] { display: none !important; }
+.gansketching-pad .invitation { display: grid; place-items: center; color: #aaa; font-size: 22px; pointer-events: none; }
 .gansketching-pad .surface { touch-action: none; cursor: crosshair; }
 .gansketching-pad .strip { display: flex; gap: 4px; align-items: center; flex: none; overflow-x: auto; padding: 2px;
-  scrollbar-width: thin; }
+  scrollbar-width: thin; width: 0; min-width: 100%; box-sizing: border-box; /* however many there are, the pad keeps its width */ }
 .gansketching-pad .strip button.sheet { flex: none; width: 44px; height: 44px; background: #fff; position: relative;
   overflow: hidden; padding: 0; border-width: 2px; }
 .gansketching-pad .strip button.sheet[aria-current='true'] { border-color: var(--p-primary-color, #4a9eff); }
 .gansketching-pad .strip canvas { width: 100%; height: 100%; pointer-events: none; }
 .gansketching-pad .strip span { position: absolute; left: 2px; top: 0; font-size: 9px; color: #888; }
-.gansketching-pad .message { flex: none; color: var(--error-text, #ff8a80); }
+.gansketching-pad .message { flex: none; }
+.gansketching-pad .message.warning { color: var(--error-text, #ff8a80); }
 .gansketching-pad.dropping { outline: 2px dashed var(--p-primary-color, #4a9eff); }
 `
 
@@ -53,6 +56,7 @@ export const ICONS = {
   clear: svg('<path d="M2.500 4h11M6.500 4V2.500h3V4M4 4l.700 9.500h6.600L12 4M6.700 6.500v4.500M9.300 6.500v4.500"/>'),
   add: svg('<path d="M8 3v10M3 8h10"/>'),
   duplicate: svg('<rect x="5.500" y="5.500" width="8" height="8" rx="1"/><path d="M3 10.500h-.5v-8h8V3"/>'),
+  anew: svg('<path d="M3 2h7l3 3v9H3zM10 2v3h3"/>'),
   remove: svg('<path d="M4 4l8 8M12 4l-8 8"/>'),
   picture: svg('<rect x="2" y="3" width="12" height="10" rx="1"/><circle cx="5.500" cy="6.500" r="1"/><path d="M2.500 12l4-4 3 3 2-2 2.500 2.500"/>')
 }

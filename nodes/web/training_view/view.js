@@ -1,4 +1,4 @@
-// What a Fine-tune Mapping node shows of its training: pictures, loss curves, remaining time, and Stop and keep.
+// What a node shows of its training: sketches and samples, loss curves, remaining time, and buttons to stop and to go on.
 // Independent of ComfyUI: `update` takes the messages that nodes/training_view.py sends.
 
 const COLOURS = ['#4c9be8', '#e8684a', '#5ac17f', '#a97fdb', '#e0a63c', '#45c4cf']
@@ -10,11 +10,15 @@ const TEXTS = {
   cancelled: 'Cancelled; run again to go on.',
   failed: 'Failed; the error says why.'
 }
+const EARLY = 20 // steps, until which a training has usually not come near enough to be used
 const STYLE = `
 .gansketching-view { display: flex; flex-direction: column; gap: 4px; box-sizing: border-box; width: 100%; height: 100%;
   padding: 2px 4px; overflow: hidden; font: 12px/1.4 sans-serif; color: var(--input-text, #ddd); }
-.gansketching-view .picture { flex: 1 1 0; min-height: 170px; position: relative; }
-.gansketching-view img { position: absolute; inset: 0; width: 100%; height: 100%; object-fit: contain; border-radius: 4px; }
+.gansketching-view .pictures { flex: 1 1 0; min-height: 240px; display: flex; gap: 4px; }
+.gansketching-view .picture { flex: 4 1 0; position: relative; }
+.gansketching-view .picture.sketches { flex: 1 1 0; }
+.gansketching-view img { position: absolute; inset: 0; width: 100%; height: 100%; object-fit: contain; border-radius: 4px;
+  cursor: zoom-in; }
 .gansketching-view canvas { flex: 0 0 72px; width: 100%; height: 72px; }
 .gansketching-view .row { flex: 0 0 auto; display: flex; align-items: center; gap: 8px; min-height: 24px; }
 .gansketching-view .text { flex: 1 1 auto; white-space: nowrap; overflow: hidden; text-overflow: ellipsis; }
@@ -23,7 +27,10 @@ const STYLE = `
   border: 1px solid var(--border-color, #666); background: var(--comfy-input-bg, #333); color: inherit; font: inherit; }
 .gansketching-view button:hover:enabled { border-color: var(--input-text, #ddd); }
 .gansketching-view button:disabled { opacity: 0.5; cursor: default; }
-.gansketching-view [hidden] { display: none; }
+.gansketching-view [hidden], .gansketching-app .gansketching-view .pictures { display: none; } /* in App Mode, ComfyUI shows them */
+.gansketching-large { max-width: none; max-height: none; border: 0; padding: 0; background: none; cursor: zoom-out; }
+.gansketching-large::backdrop { background: rgb(0 0 0 / 80%); }
+.gansketching-large img { display: block; width: 92vw; height: 92vh; object-fit: contain; }
 `
 
 /** A duration as a text: "40 s", "3 min", "2 h 5 min". */
@@ -35,25 +42,35 @@ export function inWords(seconds) {
 }
 
 export class TrainingView {
-  /** onStop(token): called when the user presses Stop and keep; may return a promise of whether it worked. */
-  constructor(element, { onStop }) {
+  /** onStop(token): called when the user wants to stop and keep; may return a promise of whether it worked.
+   * onGoOn(): called when the user wants to train the rest of a stopped training.
+   */
+  constructor(element, { onStop, onGoOn }) {
     this.element = element
     this.onStop = onStop
     element.classList.add('gansketching-view')
     element.append(make('style', { textContent: STYLE }))
     this.hint = make('div', { className: 'text', textContent: 'Shows the training while it runs.' })
-    this.image = make('img', { alt: 'Samples before and after', draggable: false })
-    this.picture = make('div', { className: 'picture', hidden: true })
-    this.picture.append(this.image)
+    this.sketches = makePicture('Your sketches')
+    this.samples = makePicture('Samples before and after')
+    this.sketches.classList.add('sketches')
+    this.pictures = make('div', { className: 'pictures', hidden: true })
+    this.pictures.append(this.sketches, this.samples)
     this.canvas = make('canvas', { hidden: true })
     this.legend = make('div', { className: 'legend' })
     this.text = make('div', { className: 'text', role: 'status' })
     this.button = make('button', { type: 'button', textContent: 'Stop and keep', hidden: true })
-    this.button.title = 'End the training after this step and hand the model on as it is'
+    this.button.title = 'Use the model as it is: end the training after this step and hand the model on'
     this.button.addEventListener('click', () => this.stop())
+    this.goOn = make('button', { type: 'button', textContent: 'Go on', hidden: true })
+    this.goOn.title = 'Train the remaining steps'
+    this.goOn.addEventListener('click', () => {
+      this.goOn.disabled = true
+      onGoOn()
+    })
     const row = make('div', { className: 'row' })
-    row.append(this.text, this.button)
-    element.append(this.hint, this.picture, this.legend, this.canvas, row)
+    row.append(this.text, this.button, this.goOn)
+    element.append(this.hint, row, this.pictures, this.legend, this.canvas)
     new ResizeObserver(() => this.draw()).observe(element)
   }
 
@@ -61,10 +78,14 @@ export class TrainingView {
     this.message = message
     const runs = message.state === 'training' || message.state === 'stopping'
     this.hint.hidden = true
-    this.picture.hidden = !message.picture
-    if (message.picture && this.image.src !== message.picture) this.image.src = message.picture
+    this.pictures.hidden = !message.picture
+    setPicture(this.sketches, message.sketches)
+    setPicture(this.samples, message.picture)
     this.button.hidden = !runs
     this.button.disabled = message.state === 'stopping' || this.asked === message.token
+    this.button.textContent = message.step < EARLY ? 'Stop and keep' : 'Use now (stop and keep)'
+    this.goOn.hidden = message.state !== 'stopped'
+    this.goOn.disabled = false
     const parts = [`Step ${message.step} of ${message.total}`]
     if (message.state === 'training' && message.step) parts.push(`${inWords(message.seconds_left)} left`)
     else if (!runs) parts.push(inWords(message.seconds))
@@ -72,6 +93,12 @@ export class TrainingView {
     this.text.textContent = parts.join(', ')
     this.showLegend(Object.keys(message.curves))
     this.draw()
+  }
+
+  /** Whether this message is the one that was shown last. */
+  shows({ token, state, step, picture }) {
+    const { message } = this
+    return message?.token === token && message.state === state && message.step === step && message.picture === picture
   }
 
   async stop() {
@@ -119,6 +146,29 @@ export class TrainingView {
       }
     })
   }
+}
+
+/** A picture that is enlarged by a click. */
+function makePicture(title) {
+  const box = make('div', { className: 'picture', hidden: true })
+  const image = make('img', { alt: title, title: `${title}: click to enlarge`, draggable: false })
+  image.addEventListener('click', () => enlarge(image.src, title))
+  box.append(image)
+  return box
+}
+
+function setPicture(box, url) {
+  box.hidden = !url
+  if (url && box.firstChild.src !== url) box.firstChild.src = url
+}
+
+function enlarge(url, title) {
+  const dialog = make('dialog', { className: 'gansketching-large' })
+  dialog.append(make('img', { src: url, alt: title }))
+  dialog.addEventListener('click', () => dialog.close())
+  dialog.addEventListener('close', () => dialog.remove())
+  document.body.append(dialog)
+  dialog.showModal()
 }
 
 function smooth(points) {
