@@ -41,7 +41,7 @@ LAYERS = (
     {"datasets"},
     {"checkpoints", "sketches"},
     {"latents", "downloads"},
-    {"evaluation"},
+    {"evaluation", "gallery"},
     {"inversion", "training"},
     {"experiments"},
     {"cli"},

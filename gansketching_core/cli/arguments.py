@@ -60,6 +60,19 @@ def load_generator(name: str, base: str | None, device: torch.device) -> GanMode
     return replace(model, w_mean=model.w_mean.to(device))
 
 
+def load_original(name: str, base: str | None, device: torch.device) -> GanModel | None:
+    """The model that `name` was customised from: `base`, else the bundled one that a customised file names."""
+    if base is not None:
+        return load_generator(base, None, device)
+    path = find_file(name, "weights", ".safetensors")
+    summary = summarise(path) if path.suffix == ".safetensors" else None
+    if summary is None or summary.kind != "customised":
+        return None
+    original = _bundled_base(path, summary)
+    original.generator.to(device)
+    return replace(original, discriminator=None, w_mean=original.w_mean.to(device))
+
+
 def _bundled_base(path: Path, summary: FileSummary) -> GanModel:
     base = load_base(summary, sorted((pack_root() / "weights").glob("*.safetensors")))
     if base is None:

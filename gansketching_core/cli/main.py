@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import logging
+import os
 import sys
 import traceback
 from importlib import metadata
@@ -26,7 +27,8 @@ COMMANDS: dict[str, str] = {
     "directions": "find the main directions of variation (GANSpace)",
     "animate": "film a walk through latents, or along a direction",
     "info": "describe a model file",
-    "convert": "write any supported model file as .safetensors",
+    "convert": "write a model file as .safetensors, or for other programs (ONNX, .pt, .pth)",
+    "gallery": "write a web page that shows a model, to open without a server",
     "download": "list or download models of others",
     "pretrain": "train a StyleGAN2 from scratch on a folder of images",
     "pretrain-sketcher": "train a small photo-to-sketch network",
@@ -74,6 +76,8 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _run(name: str, argv: list[str]) -> None:
+    # Read when torch is loaded. Threads that wait for others sleep instead of taking their processor (docs/performance.md).
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     module = name.replace("-", "_")
     command = getattr(importlib.import_module(f".{module}", __package__), module)

@@ -46,12 +46,13 @@ def interruptible() -> Iterator[Callable[[], None]]:
 
 
 @contextmanager
-def batch_bar(total: int, unit: str) -> Iterator[Callable[..., None]]:
+def batch_bar(total: int, unit: str, *, shown: bool = True) -> Iterator[Callable[..., None]]:
     """Yields `on_batch`, which shows how many of `total` are done, and raises KeyboardInterrupt after Ctrl-C."""
-    with tqdm(total=total, unit=unit, dynamic_ncols=True) as bar, interruptible() as poll:
+    with tqdm(total=total, unit=unit, dynamic_ncols=True, disable=not shown) as bar, interruptible() as poll:
 
-        def on_batch(done: int, _total: int = 0) -> None:
+        def on_batch(done: int, of: int = 0) -> None:
             poll()
+            bar.total = total or of
             bar.update(done - bar.n)
 
         yield on_batch
@@ -72,9 +73,11 @@ def run_search(search: Projector | SketchSearch) -> None:
 
 
 @contextmanager
-def training_bar(total: int) -> Iterator[tuple[Callable[[StepReport], None], Callable[[], None]]]:
+def training_bar(
+    total: int, *, shown: bool = True
+) -> Iterator[tuple[Callable[[StepReport], None], Callable[[], None]]]:
     """Yields `on_step`, which shows the report of a step, and `poll`; both raise KeyboardInterrupt after Ctrl-C."""
-    with tqdm(total=total, unit="step", dynamic_ncols=True) as bar, interruptible() as poll:
+    with tqdm(total=total, unit="step", dynamic_ncols=True, disable=not shown) as bar, interruptible() as poll:
 
         def on_step(report: StepReport) -> None:
             if bar.n == 0 and report.step:

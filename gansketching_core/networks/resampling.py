@@ -8,6 +8,8 @@ from torch import Tensor
 
 from .precision import full_precision
 
+TAPS = (1.0, 3.0, 3.0, 1.0)  # of the low-pass filter, along one axis
+
 
 class _Fir(torch.autograd.Function):
     """`fir` with a backward pass that is another FIR filter, so that it can be differentiated again."""
@@ -28,7 +30,7 @@ class _Fir(torch.autograd.Function):
 
 def _filter(x: Tensor, up: int, down: int, pad: tuple[int, int], gain: float) -> Tensor:  # [B, C, H, H]
     channels = x.shape[1]
-    taps = torch.tensor([1.0, 3.0, 3.0, 1.0], dtype=x.dtype, device=x.device)
+    taps = torch.tensor(TAPS, dtype=x.dtype, device=x.device)
     kernel = (torch.outer(taps, taps) * (gain / 64)).expand(channels, 1, 4, 4)
     before, after = pad
     if up == 1:

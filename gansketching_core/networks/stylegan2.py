@@ -95,9 +95,13 @@ class EqualLinear(nn.Module):
         self.activate = activate
         self.scale = lr_mul * (ACTIVATION_GAIN if activate else 1.0)
 
+    def folded(self) -> tuple[Tensor, Tensor]:
+        """Weight and bias as plain layers have them, with their scales."""
+        return self.weight * (self.scale / math.sqrt(self.weight.shape[1])), self.bias * self.scale
+
     def forward(self, x: Tensor) -> Tensor:  # [B, fan_in] -> [B, fan_out]
         with full_precision(x):
-            x = F.linear(x, self.weight * (self.scale / math.sqrt(self.weight.shape[1])), self.bias * self.scale)
+            x = F.linear(x, *self.folded())
         return _activate(x) if self.activate else x
 
 
