@@ -113,9 +113,9 @@ class _Graph:
         """A constant of float32 that is stored as such."""
         return self._constant(torch.as_tensor(value, dtype=torch.float32).cpu().numpy())
 
-    def integers(self, *values: int) -> str:
-        """One whole number as a constant without axes, several as a constant with one."""
-        return self._constant(np.array(values if len(values) > 1 else values[0], np.int64))
+    def integers(self, values: int | list[int]) -> str:
+        """A constant of whole numbers, without axes or with one."""
+        return self._constant(np.array(values, np.int64))
 
     def weights(self, value: Tensor) -> str:
         """A constant of float32 that is stored in the type of the file."""
@@ -215,7 +215,7 @@ def _styled_conv(graph: _Graph, x: str, w: str, layer: Any, number: int, noise: 
     else:
         x = graph.run("Conv", x, weight, pads=[1] * 4)
     # Demodulation: x * gain / sqrt(energy + 1e-8), with the gain inside the square root.
-    squares = graph.run("ReduceSum", graph.run("Mul", weight, weight), graph.integers(2, 3), keepdims=0)
+    squares = graph.run("ReduceSum", graph.run("Mul", weight, weight), graph.integers([2, 3]), keepdims=0)
     alpha = 1 / (ACTIVATION_GAIN**2 * (16 if layer.up else 1))
     eps = graph.numbers([1e-8 / ACTIVATION_GAIN**2])
     energy = graph.run("Gemm", graph.run("Mul", style, style), squares, eps, alpha=alpha, transB=int(not layer.up))
@@ -240,7 +240,7 @@ def _to_rgb(graph: _Graph, x: str, w: str, layer: Any) -> str:
 
 
 def _as_maps(graph: _Graph, x: str) -> str:  # [B, C] -> [B, C, 1, 1]
-    return graph.run("Unsqueeze", x, graph.integers(2, 3))
+    return graph.run("Unsqueeze", x, graph.integers([2, 3]))
 
 
 def _clamp(graph: _Graph, x: str, bound: float | None) -> str:

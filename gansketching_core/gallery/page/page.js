@@ -33,7 +33,7 @@ function addSliders() {
     slider.input.max = slider.values ? slider.values.length - 1 : slider.high;
     slider.input.step = slider.values ? 1 : "any";
     slider.input.addEventListener("input", () => moved(slider));
-    label.append(text, slider.output, slider.input);
+    label.append(text, slider.input, slider.output); // a label belongs to the first of its elements
     document.getElementById("sliders").append(label);
     setValue(slider, slider.default);
   }
