@@ -33,10 +33,11 @@ class UnsupportedError(ValueError):
 
 
 @contextmanager
-def name_in_errors(path: Path) -> Iterator[None]:
-    """Turn every error about a file's content into a ValueError that begins with the file's name."""
+def name_in_errors(path: str | Path) -> Iterator[Path]:
+    """Turn every error about a file's content into a ValueError that begins with the file's name. Yields `path`."""
+    path = existing_file(path)
     try:
-        yield
+        yield path
     except ValidationError as error:
         raise ValueError(f"{path.name}: networks of this shape are not supported: {explain(error)}") from None
     except ValueError as error:

@@ -117,19 +117,17 @@ def _check_filter(state: Mapping[str, Tensor], suffix: str, gain: float) -> None
 def state_dict_kind(names: Iterable[str]) -> str:
     """What a state dict is of: "generator", "discriminator", "photosketch", "stylegan3", or words for people."""
     names = set(names)
-    if names & {"style.1.weight", "to_rgb1.bias", "input.input"}:
-        return "generator"
-    if names & {"final_linear.0.weight", "final_conv.0.weight"}:
-        return "discriminator"
     if "model.1.weight" in names and any(".conv_block." in name for name in names):
         return "photosketch"
-    for pattern, kind in _OTHER_NETWORKS.items():
+    for pattern, kind in _KINDS.items():
         if any(re.search(pattern, name) for name in names):
             return kind
     return f"an unknown network ({len(names)} entries such as {', '.join(sorted(names)[:3])})"
 
 
-_OTHER_NETWORKS = {
+_KINDS = {  # pattern of a tensor's name: kind of the network
+    r"^(style\.1\.weight|to_rgb1\.bias|input\.input)$": "generator",
+    r"^final_(linear|conv)\.0\.weight$": "discriminator",
     r"\blora_|\.lora|lora_(up|down|A|B)": "a LoRA for a diffusion model",
     r"^model\.diffusion_model\.|^first_stage_model\.": "a Stable Diffusion checkpoint",
     r"double_blocks\.|transformer_blocks\.|down_blocks\.|mid_block\.": "a diffusion model or a part of one",

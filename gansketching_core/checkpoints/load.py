@@ -1,8 +1,7 @@
 """Loading model files of every supported format.
 
 The formats are this package's `.safetensors`, GANSketching's `netG.pth` and `netD.pth`, rosinality's `.pt`, and
-NVIDIA's `.pkl` of PyTorch and TensorFlow. No code from a file is ever run, and memory is taken only for what a file
-really holds.
+NVIDIA's `.pkl` of PyTorch and TensorFlow. No code from a file is ever run, and no memory taken but for what it holds.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from torch import Tensor, nn
 
 from ..networks.photosketch import PhotoSketch
 from ..networks.stylegan2 import Discriminator, GanConfig, GanModel, Generator
-from .errors import WrongKindError, existing_file, name_in_errors
+from .errors import WrongKindError, name_in_errors
 from .hashes import weights_hash
 from .key_maps import Weights, photosketch_size
 from .native import finite_copies, user_metadata
@@ -37,8 +36,7 @@ def load_model(path: str | Path) -> GanModel:
 
     Its base_hash is the hash of its weights. Raises ValueError, which says what the file is, for anything else.
     """
-    path = existing_file(path)
-    with name_in_errors(path):
+    with name_in_errors(path) as path:
         kind, content, metadata = read_content(path)
         if metadata is None:
             model = _assemble(read_networks(kind, content, path))
@@ -57,8 +55,7 @@ def load_customised(path: str | Path, base: GanModel) -> GanModel:
 
     Raises ValueError unless `base` is the model that the customised one was made from.
     """
-    path = existing_file(path)
-    with name_in_errors(path):
+    with name_in_errors(path) as path:
         kind, content, metadata = read_content(path)
         if metadata is None or kind != "customised":
             raise WrongKindError(kind, "customised")
@@ -103,8 +100,7 @@ def load_base(customised: FileSummary, candidates: Iterable[Path]) -> GanModel |
 
 def load_photosketch(path: str | Path) -> PhotoSketch:
     """A photo-to-sketch network, ours or the authors' state dict; width and depth are read from the file."""
-    path = existing_file(path)
-    with name_in_errors(path):
+    with name_in_errors(path) as path:
         kind, content, _ = read_content(path)
         if kind != "photosketch":
             raise WrongKindError(kind, "photosketch")

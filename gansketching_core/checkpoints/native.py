@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, cast, get_args
+from typing import Any, Literal, cast, get_args
 
 import torch
 from safetensors import safe_open
@@ -116,17 +116,11 @@ def _write(
     atomic_write(path, write)
 
 
-def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """The tensors, which may be views of the file until they are copied, and the metadata."""
+def read_safetensors(path: Path, *, only_header: bool) -> tuple[dict[str, Any], dict[str, str]]:
+    """The tensors, which may be views of the file until they are copied, or only their shapes; and the metadata."""
     with safe_open(path, framework="pt", device="cpu") as file:
-        return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
-
-
-def read_header(path: Path) -> tuple[dict[str, tuple[int, ...]], dict[str, str]]:
-    """The shapes of the tensors by name and the metadata; no tensor is read."""
-    with safe_open(path, framework="pt", device="cpu") as file:
-        shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
-        return shapes, file.metadata() or {}
+        read = (lambda name: tuple(file.get_slice(name).get_shape())) if only_header else file.get_tensor
+        return {name: read(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
 
 
 def native_kind(metadata: Mapping[str, str]) -> Kind | None:

@@ -26,8 +26,7 @@ class FileSummary:
 def summarise(path: str | Path) -> FileSummary:
     """The summary of a file, without its weights: of .safetensors, only the header is read.
 
-    PyTorch's files have to be read as a whole, and NVIDIA's pickles are taken for models unread. ValueError only if
-    `path` is no file.
+    PyTorch's files are read as a whole; NVIDIA's pickles are taken for models unread. ValueError if `path` is no file.
     """
     path = existing_file(path)
     try:

@@ -14,7 +14,7 @@ from torch import Tensor
 from . import key_maps
 from .errors import UnsupportedError, WrongKindError, name_in_errors
 from .key_maps import Weights
-from .native import native_kind, read_header, read_safetensors
+from .native import native_kind, read_safetensors
 from .safe_pickle import Record, TensorFlowNetwork, container, load_nvidia, load_torch
 
 
@@ -34,7 +34,7 @@ def read_content(path: Path, *, only_header: bool = False) -> tuple[str, Any, di
     """
     match container(path):
         case "safetensors":
-            content, metadata = read_header(path) if only_header else read_safetensors(path)
+            content, metadata = read_safetensors(path, only_header=only_header)
             if kind := native_kind(metadata):
                 return kind, content, metadata
         case "torch":

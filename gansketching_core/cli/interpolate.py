@@ -18,8 +18,7 @@ from .progress import batch_bar
 
 
 def interpolate(parser: ArgumentParser, argv: list[str]) -> None:
-    """A film of one model turning into another of the same base; or, with an --output that ends in .safetensors, the
-    model between them."""
+    """A film of one model turning into another of the same base; or with a .safetensors --output the model between."""
     add = parser.add_argument
     add("first", help=f"{MODEL_HELP}, or a customised one")
     add("second", help="the same")

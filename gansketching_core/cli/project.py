@@ -30,9 +30,7 @@ def project(parser: ArgumentParser, argv: list[str]) -> None:
     size = model.config.resolution
     image_sets = [ImageSet(path, size) for path in args.photos]
     targets = torch.cat([images.batch(range(len(images))) for images in image_sets]).to(model.w_mean)
-    mask = None
-    if args.mask is not None:
-        mask = (ImageSet(args.mask, size).batch([0])[:, :1] + 1) / 2
+    mask = (ImageSet(args.mask, size).batch([0])[:, :1] + 1) / 2 if args.mask else None
     search = Projector(model, targets, config, mask=mask, label=args.label)
     run_search(search)
 

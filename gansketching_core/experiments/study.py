@@ -7,7 +7,7 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 import torch
@@ -54,7 +54,8 @@ class Study:
     def __post_init__(self):
         if self.samples < 16:
             raise ValueError(f"samples is {self.samples}; use 16 or more")
-        self._cache: dict[tuple, Tensor] = {}
+        for method in ("held_out", "drawings", "_held_out_features", "_original_distances"):
+            setattr(self, method, cache(getattr(self, method)))  # made once for each class and seed
         self._training_names, self._held_out_names = hold_out(image_names(self.photos))
 
     def path(self, cell: Cell) -> Path:
@@ -106,15 +107,11 @@ class Study:
             model, steps, seconds = self._customised(cell)
             images = self._samples(model, cell.seed)
         features = extract(self.extractor, images, on_batch=lambda _: self.poll())
-        held_out = self.held_out(cell.target, cell.seed)
-        real = self._once(("real", cell.target, cell.seed), lambda: extract(self.extractor, held_out))
+        real = self._held_out_features(cell.target, cell.seed)
         kid, _ = kernel_distance(real, features, subsets=50, subset_size=min(200, self.samples // 2))
         precision, recall = precision_recall(real, features)
-        distances = self._distances(images, cell)
-        original = self._once(
-            ("distances of the original", cell.target, cell.seed),
-            lambda: self._distances(self._samples(self.model, cell.seed), cell),
-        )
+        distances = self._distances(images, cell.target, cell.seed)
+        original = self._original_distances(cell.target, cell.seed)
         result = {
             "fingerprint": self.fingerprint(cell),
             "extractor": getattr(self.extractor, "name", type(self.extractor).__name__),
@@ -138,9 +135,15 @@ class Study:
         latents = sample_z(self.model, self.samples, 10_000 + seed)
         return render(model, latents, batch=16, on_batch=lambda *_: self.poll()).clamp(-1, 1)
 
-    def _distances(self, images: Tensor, cell: Cell) -> Tensor:
+    def _distances(self, images: Tensor, target: str, seed: int) -> Tensor:
         """Chamfer distances [N] from the drawings of images to the nearest of the class's line drawings."""
-        return chamfer(self._drawn(images), self.drawings(cell.target, cell.seed)).amin(dim=1)
+        return chamfer(self._drawn(images), self.drawings(target, seed)).amin(dim=1)
+
+    def _original_distances(self, target: str, seed: int) -> Tensor:
+        return self._distances(self._samples(self.model, seed), target, seed)
+
+    def _held_out_features(self, target: str, seed: int) -> Tensor:
+        return extract(self.extractor, self.held_out(target, seed))
 
     @torch.no_grad()
     def _drawn(self, images: Tensor) -> Tensor:
@@ -161,7 +164,7 @@ class Study:
 
     def _finetuned(self, cell: Cell) -> tuple[GanModel, int, float]:
         config = self._config(cell)
-        photos = self._regularising() if config.regularisation == "images" else None
+        photos = self._regularising if config.regularisation == "images" else None
         method = METHODS[cell.method]
         if method.human:
             user = load_images(self.human[cell.target])[: method.sketches]
@@ -176,11 +179,6 @@ class Study:
             self.model, sketches, self.sketcher, config, images=photos, folder=self.folder / "runs", poll=self.poll
         )
         return run.model, config.steps, preparation + run.seconds
-
-    def _once(self, key: tuple, make: Callable[[], Tensor]) -> Tensor:
-        if key not in self._cache:
-            self._cache[key] = make()
-        return self._cache[key]
 
     def _pictures(self, names: Sequence[str], target: str) -> Tensor:
         """uint8 [N,3,2R,2R] of a class."""
@@ -209,35 +207,25 @@ class Study:
 
     def held_out(self, target: str, seed: int) -> Tensor:
         """As many held-out photos as samples, each placed at random: [N,3,R,R] in -1..1."""
-
-        def make() -> Tensor:
-            pictures = self._pictures(self._held_out_names, target)
-            repeated = pictures[torch.arange(self.samples) % len(pictures)]
-            return self._placed(repeated, stream(seed, "study held-out photos"))
-
-        return self._once(("held out", target, seed), make)
+        pictures = self._pictures(self._held_out_names, target)
+        repeated = pictures[torch.arange(self.samples) % len(pictures)]
+        return self._placed(repeated, stream(seed, "study held-out photos"))
 
     def drawings(self, target: str, seed: int) -> Tensor:
         """The line drawings of 30 training photos: [30,1,R,R] in -1..1."""
+        pictures = self._pictures(self._training_names, target)
+        rng = stream(seed, "study drawings")
+        chosen = torch.randperm(len(pictures), generator=rng)[:SKETCHES]
+        return self._drawn(self._placed(pictures[chosen], rng))
 
-        def make() -> Tensor:
-            pictures = self._pictures(self._training_names, target)
-            rng = stream(seed, "study drawings")
-            chosen = torch.randperm(len(pictures), generator=rng)[:SKETCHES]
-            return self._drawn(self._placed(pictures[chosen], rng))
-
-        return self._once(("drawings", target, seed), make)
-
+    @cached_property
     def _regularising(self) -> ImageSet:
         """Training photos of all classes, placed as the model's training pictures were."""
-
-        def make() -> Tensor:
-            rng = stream(0, "study regularisation")
-            chosen = torch.randperm(len(self._training_names), generator=rng)[:REGULARISING]
-            names = [self._training_names[i] for i in chosen]
-            return self._placed(ImageSet(self.photos, 2 * self.model.config.resolution, names=names).data, rng)
-
-        return ImageSet(to_comfy(self._once(("regularising",), make)), self.model.config.resolution)
+        rng = stream(0, "study regularisation")
+        chosen = torch.randperm(len(self._training_names), generator=rng)[:REGULARISING]
+        names = [self._training_names[i] for i in chosen]
+        size = self.model.config.resolution
+        return ImageSet(to_comfy(self._placed(ImageSet(self.photos, 2 * size, names=names).data, rng)), size)
 
     def _by_features(self, drawings: Tensor, sketches: Tensor) -> Tensor:
         """Distances [N,M] of drawings in the features of the extractor: a stand-in for sketch-based retrieval."""

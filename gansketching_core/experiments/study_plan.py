@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 
 from ..training.finetune_config import FinetuneConfig
 
@@ -85,11 +86,8 @@ def plan(targets: Sequence[str], methods: Sequence[str], seeds: int, human: Coll
             raise ValueError(f'method "{name}" is unknown; use some of {", ".join(METHODS)}')
     further = [("main", seed) for seed in range(1, seeds)]
     rounds = [("main", 0), ("ablations", 0), ("sketches", 0), *further, ("paper", 0)]
-    cells = []
-    for group, seed in rounds:
-        for target in targets:
-            for name in methods:
-                method = METHODS[name]
-                if method.group == group and (not method.human or target in human):
-                    cells.append(Cell(target, name, seed))
-    return cells
+    return [
+        Cell(target, name, seed)
+        for (group, seed), target, name in product(rounds, targets, methods)
+        if METHODS[name].group == group and (target in human or not METHODS[name].human)
+    ]

@@ -40,8 +40,7 @@ Results = dict[Cell, dict]
 def tables(results: Results, targets: Sequence[str]) -> str:
     """Markdown tables of what has been measured; missing cells are "-".
 
-    A table compares like with like: only the seeds that all its rows have, and in its means only the classes that all
-    its rows have.
+    A table compares like with like: only the seeds, and in its means only the classes, that all its rows have.
     """
     parts = []
     for heading, group in GROUPS.items():

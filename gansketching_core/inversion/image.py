@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from einops import rearrange
@@ -17,7 +16,7 @@ from ..latents.spaces import Latents, to_space
 from ..networks.stylegan2 import GanModel
 from ..options import option
 from .cma_es import CmaEs
-from .optimise import LatentOptimiser, OptimiserConfig, import_optional, latent_std
+from .optimise import LatentOptimiser, OptimiserConfig, SearchNoise, import_optional, latent_std
 
 
 class ProjectConfig(OptimiserConfig):
@@ -29,9 +28,7 @@ class ProjectConfig(OptimiserConfig):
         0.1, "Weight of the difference of features of the model's discriminator.", ge=0, le=100, advanced=True
     )
     lpips_weight: float = option(0.0, "Weight of LPIPS; needs the package lpips.", ge=0, le=100, advanced=True)
-    noise: Literal["const", "none", "fitted"] = option(
-        "const", "Fine texture: the model's own, none, or noise maps fitted to the image."
-    )
+    noise: SearchNoise = option("const", "Fine texture: the model's own, none, or noise maps fitted to the image.")
     noise_weight: float = option(1.0, "Weight of the penalty that keeps fitted noise maps random.", ge=0, le=1000)
     generations: int = option(
         0, "CMA-ES generations first, for hard images; needs the package cma.", ge=0, le=1000, advanced=True

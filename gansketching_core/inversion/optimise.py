@@ -22,6 +22,7 @@ from ..random_streams import stream
 
 # Images [b,3,R,R] and their rows among the latents -> losses [b] to minimise, scores [b] to choose the best state by.
 Criterion = Callable[[Tensor, slice], tuple[Tensor, Tensor]]
+SearchNoise = Literal["const", "none", "fitted"]
 
 
 class OptimiserConfig(Options):
@@ -47,14 +48,7 @@ class LatentOptimiser:
     [B,3,R,R] and, for noise "fitted", `best_noise` maps [B,1,s,s] of each layer.
     """
 
-    def __init__(
-        self,
-        model: GanModel,
-        start: Latents,
-        config: OptimiserConfig,
-        *,
-        noise: Literal["const", "none", "fitted"] = "const",
-    ):
+    def __init__(self, model: GanModel, start: Latents, config: OptimiserConfig, *, noise: SearchNoise = "const"):
         self.model, self.config = model, config
         self.noise: Noise = "const" if noise == "fitted" else noise
         self.std = latent_std(model, start.space)

@@ -41,7 +41,7 @@ class Directions:
 
 @torch.no_grad()
 def fit_directions(
-    model: GanModel, *, components: int = 80, samples: int = 100_000, seed: int = 0, on_batch: OnBatch | None = None
+    model: GanModel, *, components: int = 80, samples: int = 100_000, seed: int = 0, on_batch: OnBatch = lambda *_: None
 ) -> Directions:
     """PCA of the w of `samples` random z, of all classes in turn.
 
@@ -63,8 +63,7 @@ def fit_directions(
         w = to_w(model, Latents("z", z, labels)).data.double() - origin
         total += w.sum(dim=0)
         products += w.T @ w
-        if on_batch is not None:
-            on_batch(start + count, samples)
+        on_batch(start + count, samples)
     mean = total / samples
     covariance = (products - samples * torch.outer(mean, mean)) / (samples - 1)
     variances, vectors = torch.linalg.eigh(covariance)  # ascending, a vector in each column

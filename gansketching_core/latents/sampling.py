@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -93,14 +93,7 @@ def render_drawings(
 
 
 def sample_drawings(
-    model: GanModel,
-    photosketch: Sketcher,
-    *,
-    count: int = 8,
-    seed: int = 0,
-    label: int | None = None,
-    batch: int = 8,
-    on_batch: OnBatch | None = None,
+    model: GanModel, photosketch: Sketcher, *, count: int = 8, seed: int = 0, label: int | None = None, **options: Any
 ) -> Tensor:
-    """Line drawings [count,1,R,R] of random samples; arguments as in `sample_z` and `render_drawings`."""
-    return render_drawings(model, sample_z(model, count, seed, label), photosketch, batch=batch, on_batch=on_batch)
+    """Line drawings [count,1,R,R] of random samples; arguments as in `sample_z`, options as in `render_drawings`."""
+    return render_drawings(model, sample_z(model, count, seed, label), photosketch, **options)

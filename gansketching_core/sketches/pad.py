@@ -4,8 +4,7 @@
 
 A sheet is a list of strokes in the order in which they were drawn, on square white paper of 1024 units a side. A stroke
 is a round pen that is led along straight lines from point to point; `Stroke` says what its fields hold. All numbers are
-whole, so that the text is short and means the same everywhere. web/sketch_pad/strokes.js writes and draws the same
-format.
+whole, so that the text is short and means the same everywhere. web/sketch_pad/strokes.js writes and draws it, too.
 """
 
 from __future__ import annotations
