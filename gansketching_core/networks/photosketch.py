@@ -30,6 +30,8 @@ class _BatchNorm(nn.BatchNorm2d):
 class _Block(nn.Module):
     """Residual block with reflection padding: x + BN(conv(ReLU(BN(conv(x)))))."""
 
+    can_be_recomputed = True  # by gradient checkpointing
+
     def __init__(self, channels: int):
         super().__init__()
         self.conv_block = nn.Sequential(

@@ -171,6 +171,7 @@ class StyledConv(nn.Module):
     """Modulated 3x3 convolution (eq. 1 to 3 of the StyleGAN2 paper, on activations), noise, bias and leaky ReLU."""
 
     noise_const: Tensor  # [size, size]
+    can_be_recomputed = True  # by gradient checkpointing
 
     def __init__(self, fan_in: int, fan_out: int, w_dim: int, size: int, *, up: bool, clamp: float | None):
         super().__init__()
@@ -204,6 +205,8 @@ class StyledConv(nn.Module):
 
 class ToRGB(nn.Module):
     """Modulated 1x1 convolution to colours, without demodulation or activation."""
+
+    can_be_recomputed = True  # by gradient checkpointing
 
     def __init__(self, fan_in: int, w_dim: int, *, clamp: float | None):
         super().__init__()
@@ -312,6 +315,8 @@ class Generator(nn.Module):
 
 class _Block(nn.Module):
     """Discriminator block: convolution, filtered and strided convolution; if residual: (out + skip) / sqrt(2)."""
+
+    can_be_recomputed = True  # by gradient checkpointing
 
     def __init__(self, fan_in: int, fan_out: int, *, residual: bool, clamp: float | None):
         super().__init__()

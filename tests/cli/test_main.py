@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 
 import pytest
 from command_line import failed, run
@@ -55,3 +58,18 @@ def test_unexpected_errors_point_to_debug(capsys, monkeypatch):
     monkeypatch.setattr("gansketching_core.cli.info.find_file", None)
     assert run("info", "fruit") == 1
     assert "(--debug shows the traceback)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("chosen", "shown"), [({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "active"}, "ACTIVE")])
+def test_waiting_threads_sleep_unless_the_user_decides(chosen, shown, tmp_path):
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("OMP", "GOMP"))}
+    code = "from gansketching_core.cli.main import main; main(['sample', '--model', 'missing.safetensors'])"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=environment | chosen | {"OMP_DISPLAY_ENV": "true"},
+        capture_output=True,
+        text=True,
+    )
+    if "OMP_WAIT_POLICY" not in done.stderr:
+        pytest.skip("this OpenMP does not show its settings")
+    assert f"OMP_WAIT_POLICY = '{shown}'" in done.stderr
