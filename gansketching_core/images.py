@@ -16,7 +16,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from einops import rearrange
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")  # Pillow knows more, some of which start other programs
@@ -113,7 +113,8 @@ def open_image(file: str | Path | BinaryIO, name: str) -> Iterator[Image.Image]:
         raise ValueError(f"{name} is too large ({error}); scale it to at most {limit}") from error
     except Exception as error:  # Pillow's decoders raise errors of many types on broken files
         kinds = ", ".join(FORMATS)
-        raise ValueError(f"{name} is not a readable image ({error}); use an intact file ({kinds})") from error
+        reason = "" if isinstance(error, UnidentifiedImageError) else f" ({error})"  # which names a Python object
+        raise ValueError(f"{name} is not a readable image{reason}; use an intact file ({kinds})") from error
 
 
 def decode_image(data: bytes, name: str) -> Image.Image:

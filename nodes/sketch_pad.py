@@ -29,13 +29,13 @@ class SketchPad:
     )
 
     @classmethod
-    def VALIDATE_INPUTS(cls, strokes, input_types=None):
+    def VALIDATE_INPUTS(cls, strokes, reference=ui.NOT_LINKED):
         def check_strokes(text: str) -> None:
             sheets = parse(text)
-            if not ("reference" in (input_types or {}) and host.execution_blocker()):
+            if reference is ui.NOT_LINKED or not host.execution_blocker():
                 check_drawn(sheets)
 
-        return ui.wrongly_connected(cls, input_types) or ui.check(check_strokes, strokes)
+        return ui.check(check_strokes, strokes)
 
     def draw(self, strokes, size, reference=None):
         sheets = parse(strokes)

@@ -57,10 +57,8 @@ class PrepareSketch:
     )
 
     @classmethod
-    def VALIDATE_INPUTS(cls, strokes, input_types=None):
-        if problem := ui.wrongly_connected(cls, input_types):
-            return problem
-        if strokes == "match" and not {"model", "photosketch"} <= set(input_types or {}):
+    def VALIDATE_INPUTS(cls, strokes, model=ui.NOT_LINKED, photosketch=ui.NOT_LINKED):
+        if strokes == "match" and ui.NOT_LINKED in (model, photosketch):
             return 'strokes "match" needs a model and a photosketch: connect both, or choose "keep" or "redraw"'
         return ui.check(lambda choice: build(SketchConfig, strokes=choice), strokes)
 

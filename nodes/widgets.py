@@ -17,6 +17,7 @@ Widget = tuple[Any, dict[str, Any]]
 MODEL, LATENTS, DIRECTIONS = "GANSKETCHING_MODEL", "GANSKETCHING_LATENTS", "GANSKETCHING_DIRECTIONS"
 PHOTOSKETCH = "GANSKETCHING_PHOTOSKETCH"
 AS_PRESET = "as preset"  # the choice that leaves an option as it is in the preset; for numbers it is -1
+NOT_LINKED: Any = object()  # default of an optional socket in VALIDATE_INPUTS, which gets None for one that is linked
 LARGEST_SEED = 2**53 - 1  # browsers represent whole numbers exactly up to this one
 
 
@@ -186,21 +187,6 @@ def fits(given: Any, wanted: Any) -> bool:
     if not isinstance(given, str):
         return False
     return not {kind.strip() for kind in given.split(",")}.isdisjoint(kind.strip() for kind in wanted.split(","))
-
-
-def wrongly_connected(node: type, input_types: dict[str, Any] | None) -> str:
-    """A sentence about the first input that is linked to an output of another type; "" when all fit.
-
-    input_types: the output types of the linked inputs, by input name. ComfyUI passes them to a VALIDATE_INPUTS that
-    declares this argument, and then no longer compares types itself.
-    """
-    sections = node.INPUT_TYPES()
-    declared = {**sections["required"], **sections.get("optional", {})}
-    for name, given in (input_types or {}).items():
-        wanted = declared[name][0]
-        if not fits(given, wanted):
-            return f"{name} needs {wanted}, not {given}"
-    return ""
 
 
 def _range(field: FieldInfo, kind: type) -> dict[str, Any]:

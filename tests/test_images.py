@@ -112,7 +112,7 @@ def test_postscript_called_png_starts_no_program(tmp_path, monkeypatch):
     started = []
     monkeypatch.setattr(EpsImagePlugin, "Ghostscript", lambda *args, **options: started.append(args))
     (tmp_path / "sketch.png").write_bytes(POSTSCRIPT)
-    with pytest.raises(ValueError, match=r"sketch\.png is not a readable image.*PNG, JPEG"):
+    with pytest.raises(ValueError, match=r"sketch\.png is not a readable image; .*PNG, JPEG"):
         load_images(tmp_path)
     assert not started
 

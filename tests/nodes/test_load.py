@@ -133,3 +133,51 @@ def test_load_photos_of_a_folder_and_of_the_pack(pack, home):
     assert node.load("cats", 0, 64)[0].shape == (2, 64, 64, 3) and node.load("cats", 1, 32)[0].shape == (1, 32, 32, 3)
     assert node.load("lemon.png [bundled]", 0, 64)[0].shape == (1, 64, 64, 3)
     assert "input folder" in node.VALIDATE_INPUTS("../secrets")
+
+
+def test_single_pictures_and_data_sets_are_listed(pack, home):
+    folder = home / "models/datasets/cats"
+    folder.mkdir(parents=True)
+    drawing().save(folder / "1.png")
+    drawing().save(home / "input/alone.png")
+    for node, widget in (("LoadSketches", "folder"), ("LoadPhotos", "source")):
+        names, options = pack.node(node).INPUT_TYPES()["required"][widget]
+        assert {"alone.png", "cats [datasets]"} <= set(names) and options["default"].endswith("[bundled]")
+        for name in ("alone.png", "cats [datasets]"):
+            assert pack.node(node).VALIDATE_INPUTS(name) is True
+            assert pack.node(node).load(name, 0, 64)[0].shape == (1, 64, 64, 3)
+
+
+def test_an_empty_folder_is_told_from_a_missing_one(pack, home):
+    (home / "input/mine/today").mkdir(parents=True)
+    validate = pack.node("LoadSketches").VALIDATE_INPUTS
+    assert '"mine/today" holds no pictures: put drawings into it' in validate("mine/today")
+    assert '"yours" does not exist' in validate("yours") and "does not exist" in validate("../input/mine")
+
+
+def test_an_empty_list_says_what_to_do(pack, home):
+    names, options = pack.node("LoadLatents").INPUT_TYPES()["required"]["name"]
+    assert names == [options["default"]] == [pack.model_files.NOTHING]
+    assert pack.node("LoadLatents").VALIDATE_INPUTS(names[0]).startswith("Save latents with Save GAN Latents")
+
+
+def test_discriminators_are_not_offered(pack, home):
+    for name in ("netG.pth", "netD.pth"):
+        (home / "models/stylegan" / name).write_bytes(b"")
+    names = pack.node("LoadStyleGAN").INPUT_TYPES()["required"]["model_name"][0]
+    assert "netG.pth" in names and "netD.pth" not in names
+
+
+def test_the_same_model_is_saved_once(pack, home, trainable):
+    save = pack.node("SaveCustomisedModel").save
+    texts = []
+    for seed in (3, 3, 4):  # the second time from disk, as after a restart
+        trainable["seed"] = seed
+        shown = save(pack.node("FineTuneMapping").finetune(**trainable)[0], "fruit/mine")
+        texts += shown["ui"]["text"]
+    assert texts[0].startswith("Saved fruit/mine_00001.safetensors") and texts[2].startswith("Saved fruit/mine_00002")
+    assert texts[1].startswith("Already saved as fruit/mine_00001.safetensors")
+    assert sorted(path.name for path in (home / "output/gansketching/fruit").iterdir()) == [
+        "mine_00001.safetensors",
+        "mine_00002.safetensors",
+    ]

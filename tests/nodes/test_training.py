@@ -14,13 +14,14 @@ def test_finetune_customises_a_copy(pack, trainable):
     pack.host.set_hooks(progress=lambda value, total, preview: previews.append((value, total, preview)))
     with torch.inference_mode():  # as ComfyUI does; its tensors must not reach autograd
         trainable["sketches"] = trainable["sketches"] * 1.0
-        model, preview, losses, report = pack.node("FineTuneMapping").finetune(**trainable)
+        model, preview, losses, report, loss_map, steps = pack.node("FineTuneMapping").finetune(**trainable)
     after = trainable["model"].generator.state_dict()
     assert all(torch.equal(before[name], after[name]) for name in before)
     changed = {n for n, v in model.generator.state_dict().items() if not torch.equal(v, before[n])}
     assert changed and all(name.startswith("mapping.") for name in changed)
     assert preview.shape[0] == losses.shape[0] == 1 and preview.shape[2] > 4 * 128
     assert "Trained from the start" in report and "4 steps" in report
+    assert steps == len(loss_map["loss"]) == 4 and all(value > 0 for value in loss_map["loss"])
     assert [(value, total) for value, total, _ in previews] == [(k, 4) for k in range(1, 5)]
     assert previews[0][2].size[0] > 4 * 128
 
@@ -51,7 +52,7 @@ def test_cancelled_finetune_goes_on(pack, trainable):
         pack.node("FineTuneMapping").finetune(**trainable)
     steps = []
     pack.host.set_hooks(progress=lambda value, total, preview: steps.append(value))
-    model, _, _, report = pack.node("FineTuneMapping").finetune(**trainable)
+    model, _, _, report, *_ = pack.node("FineTuneMapping").finetune(**trainable)
     assert steps == [3, 4] and "Went on from step 2" in report
     for run in pack.model_files.runs_folder().iterdir():
         (run / "model.safetensors").unlink()
@@ -66,6 +67,24 @@ def test_finetune_with_images_masks_and_bad_sketches(pack, trainable):
     trainable["sketches"] = torch.full((1, 20, 20, 3), float("nan"))
     with pytest.raises(ValueError, match="NaN"):
         pack.node("FineTuneMapping").finetune(**trainable)
+    trainable["sketches"] = torch.ones(1, 40, 40, 3)
+    trainable["sketches"][:, 10:30, 10:30, 1:] = 0.1
+    with pytest.raises(ValueError, match="sketch 1 looks like a photo"):
+        pack.node("FineTuneMapping").finetune(**trainable)
+
+
+def test_lists_of_images_are_one_training(pack, trainable):
+    """Pictures of different sizes in lists, as core's folder loaders give them, and as one prepared batch."""
+    sketches = [trainable["sketches"], 1 - trainable["sketches"][:, :, 5:]]
+    photos = [torch.rand(1, 40, 50, 3), torch.rand(2, 33, 32, 3)]
+    inputs = {name: [value] for name, value in trainable.items()}
+    finetune = pack.node("FineTuneMapping").finetune
+    with torch.inference_mode():
+        report = finetune(**{**inputs, "sketches": sketches, "images": photos})[3]
+    assert "Trained from the start" in report
+    same_size = [trainable["sketches"], trainable["sketches"].flip(1)]
+    assert "Trained from the start" in finetune(**{**inputs, "sketches": same_size})[3]
+    assert "no training needed" in finetune(**{**trainable, "sketches": torch.cat(same_size)})[3]
 
 
 def test_previews_take_little_time(pack, trainable, monkeypatch):
@@ -80,7 +99,8 @@ def test_previews_take_little_time(pack, trainable, monkeypatch):
         clock.now += 0.3
         made.append(clock.now)
 
-    monkeypatch.setattr(watcher, "grid", slow)
+    monkeypatch.setattr(watcher, "samples", slow)
+    monkeypatch.setattr(watcher, "live", lambda samples: None)
     tuner = SimpleNamespace(result=lambda: None)
     for step in range(400):
         clock.now += 0.05

@@ -189,16 +189,15 @@ def test_the_node_says_before_the_run_what_is_wrong():
     assert SketchPad.VALIDATE_INPUTS(None) is True  # connected: known only when it runs
     default = SketchPad.INPUT_TYPES()["required"]["strokes"][1]["default"]
     assert "empty: draw" in SketchPad.VALIDATE_INPUTS(default)
-    assert "empty: draw" in SketchPad.VALIDATE_INPUTS(default, {"reference": "IMAGE"}), "nobody can trace it here"
-    assert SketchPad.VALIDATE_INPUTS(value([LINE]), {"reference": "IMAGE", "size": "INT"}) is True
-    assert SketchPad.VALIDATE_INPUTS(value([LINE]), {"reference": "MASK"}) == "reference needs IMAGE, not MASK"
+    assert "empty: draw" in SketchPad.VALIDATE_INPUTS(default, reference=None), "nobody can trace it here"
+    assert SketchPad.VALIDATE_INPUTS(value([LINE]), reference=None) is True
 
 
 def test_in_comfyui_an_empty_pad_first_shows_what_to_trace(monkeypatch):
     later = object()
     monkeypatch.setattr(host, "execution_blocker", lambda: later)
-    assert SketchPad.VALIDATE_INPUTS(pad.EMPTY, {"reference": "IMAGE"}) is True
-    assert "empty: draw" in SketchPad.VALIDATE_INPUTS(pad.EMPTY, {})
+    assert SketchPad.VALIDATE_INPUTS(pad.EMPTY, reference=None) is True
+    assert "empty: draw" in SketchPad.VALIDATE_INPUTS(pad.EMPTY)
     answer = SketchPad().draw(pad.EMPTY, 64, torch.rand(1, 8, 8, 3))
     assert answer["result"] == (later, later) and len(answer["ui"]["gansketching_reference"]) == 1
     with pytest.raises(ValueError, match="empty: draw"):

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from scipy import ndimage
 
+from gansketching_core.datasets import load_images
 from gansketching_core.sketches.prepare import SketchConfig, prepare_sketches
 from gansketching_core.sketches.strokes import stroke_width
+
+SAMPLES = Path(__file__).resolve().parents[2] / "samples"
+WHITE, YELLOW, BLACKBOARD = (1.0, 1.0, 1.0), (0.98, 0.9, 0.6), (0.2, 0.3, 0.25)
 
 
 def paper(height=256, width=256, channels=1):
@@ -214,3 +220,32 @@ def test_other_strokes_do_not_follow_the_reference(strokes):
 def test_matching_strokes_need_a_reference():
     with pytest.raises(ValueError, match=r'"match" needs.*reference.*"redraw".*"keep"'):
         prepare_sketches(thin_line(), 32)
+
+
+@pytest.mark.parametrize("name", ["apple", "avocado", "banana_1", "banana_2", "lemon", "strawberry_1", "strawberry_2"])
+def test_a_colour_photo_is_refused(name):
+    (photo,) = load_images(SAMPLES / "photos" / f"{name}.png")
+    with pytest.raises(ValueError, match=r"sketch 2 looks like a photo .*PhotoSketch"):
+        prepared([ring(), photo], 64)
+
+
+@pytest.mark.parametrize(
+    ("pen", "ground"),
+    [
+        ((0.1, 0.2, 0.9), WHITE),
+        ((0.8, 0.1, 0.1), WHITE),
+        ((0.1, 0.5, 0.2), YELLOW),
+        ((0.8, 0.1, 0.1), YELLOW),
+        ((0.9, 0.9, 0.4), BLACKBOARD),
+    ],
+)
+def test_drawings_in_colour_are_no_photos(pen, ground):
+    """Pens up to a twelfth of the side wide, on white and coloured paper, and chalk on a blackboard."""
+    ink = 1 - ring(stroke=21)
+    drawing = ink * torch.tensor(pen) + (1 - ink) * torch.tensor(ground)
+    assert prepared([drawing], 64).min() < 0
+
+
+def test_a_photographed_drawing_in_warm_light_is_no_photo():
+    light = torch.linspace(0.6, 1, 256)[None, :, None] * torch.tensor((1.0, 0.93, 0.84))
+    assert prepared([ring().clamp(0.15, 1) * light], 64).min() < 0
