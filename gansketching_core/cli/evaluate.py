@@ -4,8 +4,8 @@ import json
 import math
 from argparse import SUPPRESS, ArgumentParser, Namespace
 from collections import defaultdict
-from collections.abc import Iterable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -13,10 +13,10 @@ from torch import Tensor
 
 from ..datasets import ImageSet, hold_out, image_names, kind_of
 from ..evaluation.classifier import fit_classifier
-from ..evaluation.evaluate import evaluate_model
+from ..evaluation.evaluate import evaluate_model, sample_features
 from ..evaluation.sketch_match import DEFAULT_SEED, default_count, sketch_match
 from ..files import atomic_write
-from ..latents.sampling import render, sample_z
+from ..latents.sampling import sample_z
 from ..networks.feature_networks import EXTRACTORS, OFFLINE, extract, load_extractor
 from ..networks.stylegan2 import GanModel
 from ..random_streams import stream
@@ -24,6 +24,7 @@ from ..sketches.prepare import SketchConfig
 from ..training.placement import placed, placement_of
 from .arguments import MODEL_HELP, SKETCHER_HELP, add_base, load_generator, load_sketches
 from .flags import parse
+from .processes import join
 from .progress import batch_bar
 
 SAMPLES = 1000
@@ -55,6 +56,7 @@ def evaluate(parser: ArgumentParser, argv: list[str]) -> None:
         raise ValueError("there is nothing to compare with: give --photos, --sketches or both")
     if args.classes and not args.photos:
         raise ValueError("--classes needs --photos, a folder of photos for each kind")
+    args.team, args.device = join(args.device)
     model = load_generator(args.model, args.base, args.device)
     results: dict[str, dict] = {}
     if args.photos:
@@ -64,16 +66,17 @@ def evaluate(parser: ArgumentParser, argv: list[str]) -> None:
     if args.sketches:
         results["sketches"] = _compare_with_sketches(model, sketch_config, args)
     if args.json:
-        atomic_write(args.json, lambda path: path.write_text(json.dumps(results, indent=1), "utf-8"))
+        write = partial(atomic_write, args.json, lambda path: path.write_text(json.dumps(results, indent=1), "utf-8"))
+        args.team.first(write)
 
 
 def _compare_with_photos(model: GanModel, args: Namespace) -> dict:
     names = _photo_names(args)
     photos = _load_photos(model, args, hold_out(names)[1] if args.hold_out else names)
     count = getattr(args, "count", SAMPLES)
-    with batch_bar(count + len(photos) + args.path_length, "image") as on_batch:
+    with batch_bar(count + len(photos) + args.path_length, "image", shown=args.team.writes) as on_batch:
         extractor = load_extractor(args.extractor).to(model.w_mean.device)
-        options = {"count": count, "seed": getattr(args, "seed", 0), "label": args.label}
+        options = {"count": count, "seed": getattr(args, "seed", 0), "label": args.label, "share": args.team.map}
         pairs = args.path_length
         result = evaluate_model(model, photos, extractor, path_length_pairs=pairs, on_batch=on_batch, **options)
     print(result)
@@ -109,17 +112,15 @@ def _count_kinds(model: GanModel, args: Namespace) -> dict:
     count = getattr(args, "count", SAMPLES)
     latents = sample_z(model, count, getattr(args, "seed", 0), args.label)
 
-    def features(images: Tensor | Iterable[Tensor], total: int) -> Tensor:
-        with batch_bar(total, "image") as on_batch:
-            return extract(extractor, images, on_batch=on_batch)
-
     def features_of_photos(names: list[str]) -> Tensor:
-        return features(_load_photos(model, args, names), len(names))
+        with batch_bar(len(names), "image", shown=args.team.writes) as on_batch:
+            return extract(extractor, _load_photos(model, args, names), on_batch=on_batch, share=args.team.map)
 
     classifier = fit_classifier(features_of_photos(training), list(map(kind_of, training)))
     accuracy = classifier.accuracy(features_of_photos(held_out), list(map(kind_of, held_out)))
-    images = (render(model, latents[first : first + 64], batch=16) for first in range(0, count, 64))
-    counts = classifier.counts(features(images, count))
+    with batch_bar(count, "image", shown=args.team.writes) as on_batch:
+        options = {"batch": 16, "on_batch": on_batch, "share": args.team.map}
+        counts = classifier.counts(sample_features(model, latents, extractor, **options))
     print(f"Kinds among {count} samples, by a classifier that is right on {accuracy:.0%} of the held-out photos:")
     print(", ".join(f"{kind} {count}" for kind, count in sorted(counts.items(), key=lambda item: -item[1])))
     return {"accuracy": accuracy, "counts": counts}
@@ -139,8 +140,9 @@ def _compare_with_sketches(model: GanModel, config: SketchConfig, args: Namespac
     base = load_generator(args.base, None, model.w_mean.device)
     sketcher, sketches = load_sketches(args, base, config, args.label)
     count = getattr(args, "count", default_count(model.config.resolution))
-    with batch_bar(2 * count, "image") as on_batch:
-        options = {"count": count, "seed": getattr(args, "seed", DEFAULT_SEED), "label": args.label}
+    with batch_bar(2 * count, "image", shown=args.team.writes) as on_batch:
+        seed = getattr(args, "seed", DEFAULT_SEED)
+        options = {"count": count, "seed": seed, "label": args.label, "share": args.team.map}
         match = sketch_match(base, model, sketches, sketcher, on_batch=on_batch, **options)
     print(match)
     return asdict(match)

@@ -16,6 +16,7 @@ from ..training.finetune_config import PRESETS, FinetuneConfig
 from ..training.finetune_run import customise
 from .arguments import MODEL_HELP, SKETCHER_HELP, add_device, load_generator, load_sketches
 from .flags import add_flags, build, parse, read_flags
+from .processes import join
 from .progress import training_bar
 
 
@@ -40,17 +41,24 @@ def finetune(parser: ArgumentParser, argv: list[str]) -> None:
     config = build(lambda **given: FinetuneConfig.preset(args.preset, **given), **read_flags(args, FinetuneConfig))
     if args.output.suffix != ".safetensors":
         raise ValueError(f"--output {args.output}: models are written as .safetensors")
-    model = load_generator(args.model, args.base, args.device)
+    team, device = join(args.device)
+    model = load_generator(args.model, args.base, device)
     label = config.class_index if model.config.class_count else None
     sketcher, sketches = load_sketches(args, model, sketch_config, label)
+    sketches = team.first(lambda: sketches)  # the last bits may differ between machines
     photos = ImageSet(args.images, model.config.resolution) if args.images else None
-    with training_bar(config.steps) as (on_step, poll):
-        options = {"folder": args.runs, "images": photos, "poll": poll, "resume": args.resume}
-        result = customise(model, sketches, sketcher, config, on_step=lambda report, _: on_step(report), **options)
-
-    save_customised(result.model, args.output, trainable=config.trainable, settings=config.model_dump())
+    with training_bar(config.steps, shown=team.writes) as (on_step, poll):
+        options = {"folder": args.runs, "images": photos, "poll": poll, "resume": args.resume, "team": team}
+        result = customise(
+            model, sketches, sketcher, config, device=device, on_step=lambda report, _: on_step(report), **options
+        )
     preview = args.preview or args.output.with_suffix(".png")
-    save_png(before_and_after(model, result.model, sketches, config.class_index), preview)
+
+    def save() -> None:
+        save_customised(result.model, args.output, trainable=config.trainable, settings=config.model_dump())
+        save_png(before_and_after(model, result.model, sketches, config.class_index), preview)
+
+    team.first(save)
     took = "kept from before" if result.from_cache else f"{config.steps} steps, {result.seconds:.0f} s"
     print(f"{result.match}\n{args.output} ({took})\n{preview} (sketches, before, after)")
 

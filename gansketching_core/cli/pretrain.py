@@ -17,6 +17,7 @@ from ..training.placement import PlacementConfig
 from ..training.pretrain import PretrainConfig, Pretrainer
 from .arguments import add_device, load_generator
 from .flags import add_flags, build, parse, read_flags
+from .processes import join
 from .progress import training_bar
 
 
@@ -45,20 +46,23 @@ def pretrain(parser: ArgumentParser, argv: list[str]) -> None:
         EfficientNetLite1.check()
     if args.output.suffix != ".safetensors":
         raise ValueError(f"--output {args.output}: models are written as .safetensors")
+    team, device = join(args.device)
     names = image_names(args.pictures)
     names = hold_out(names)[0] if args.hold_out else names
     pictures = ImageSet(args.pictures, 2 * config.resolution, names=names)
     weights = _balanced(pictures.classes, args.oversample) if args.balance else None
     base = load_generator(args.base, None, torch.device("cpu")) if args.base else None
     backgrounds = ImageSet(args.backgrounds, 2 * config.resolution).data if args.backgrounds else None
+    data = pictures.data if backgrounds is None else cut_out(pictures.data)
     trainer = Pretrainer(
-        pictures.data if backgrounds is None else cut_out(pictures.data),
+        data,
         config,
         placement=placement,
         weights=weights,
         backgrounds=backgrounds,
         base=base,
-        device=args.device,
+        device=device,
+        team=team,
     )
     state_file = args.output.with_name(args.output.name + ".state.pt")
     history = loop.resume(trainer, state_file) if args.resume else []
@@ -67,7 +71,7 @@ def pretrain(parser: ArgumentParser, argv: list[str]) -> None:
         model = trainer.result()
         save_png(grid(render(model, sample_z(model, 32)), 8), args.output.with_suffix(".png"))
 
-    with training_bar(trainer.steps_total) as (on_step, _):
+    with training_bar(trainer.steps_total, shown=team.writes) as (on_step, _):
         loop.train(trainer, trainer.steps_total, state_file, history, on_step=on_step, on_checkpoint=save_samples)
     model = trainer.result(args.name or args.output.stem)
     about = {
@@ -76,10 +80,14 @@ def pretrain(parser: ArgumentParser, argv: list[str]) -> None:
         "pictures": str(len(pictures)),
         "licence": args.licence,
     }
-    dtype = getattr(torch, args.dtype)
-    save_model(model, args.output, dtype=dtype, metadata={k: v for k, v in about.items() if v})
-    if not args.keep_state:
-        state_file.unlink(missing_ok=True)
+
+    def save() -> None:
+        dtype = getattr(torch, args.dtype)
+        save_model(model, args.output, dtype=dtype, metadata={k: v for k, v in about.items() if v})
+        if not args.keep_state:
+            state_file.unlink(missing_ok=True)
+
+    team.first(save)
     print(f"{args.output} ({args.output.stat().st_size / 1e6:.1f} MB)\n{args.output.with_suffix('.png')} (samples)")
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from ..training.sketcher import SketcherConfig, train_sketcher
 from .arguments import add_device
 from .flags import parse
+from .processes import join
 from .progress import training_bar
 
 
@@ -20,7 +21,8 @@ def pretrain_sketcher(parser: ArgumentParser, argv: list[str]) -> None:
     add_device(parser)
     args, config = parse(parser, argv, SketcherConfig, "training")
 
-    with training_bar(config.steps) as (on_step, _):
-        options = {"on_step": on_step, "resume": args.resume, "device": args.device}
+    team, device = join(args.device)
+    with training_bar(config.steps, shown=team.writes) as (on_step, _):
+        options = {"on_step": on_step, "resume": args.resume, "device": device, "team": team}
         train_sketcher(config, args.photos, args.pairs, args.output, **options)
     print(f"{args.output} ({args.output.stat().st_size / 1e6:.1f} MB)")

@@ -56,6 +56,7 @@ def batch_bar(total: int, unit: str, *, shown: bool = True) -> Iterator[Callable
             bar.update(done - bar.n)
 
         yield on_batch
+        bar.update((bar.total or 0) - bar.n)  # what other processes have done
 
 
 def run_search(search: Projector | SketchSearch) -> None:
@@ -80,16 +81,21 @@ def training_bar(
     with tqdm(total=total, unit="step", dynamic_ncols=True, disable=not shown) as bar, interruptible() as poll:
 
         def on_step(report: StepReport) -> None:
+            if shown:
+                show(report)
+            poll()
+
+        def show(report: StepReport) -> None:
             if bar.n == 0 and report.step:
                 bar.initial = bar.n = report.step
                 bar.write(f"going on after step {report.step}", file=sys.stderr)
             bar.set_postfix({name: f"{value:.2f}" for name, value in report.losses.items()})
             bar.update()
-            poll()
 
         try:
             yield on_step, poll
         except KeyboardInterrupt:
             bar.close()
-            print(f"Stopped after {bar.n} steps: the same command goes on from there.", file=sys.stderr)
+            if shown:
+                print(f"Stopped after {bar.n} steps: the same command goes on from there.", file=sys.stderr)
             raise

@@ -1,14 +1,17 @@
 from __future__ import annotations
 
 import math
-from argparse import ArgumentParser
+from argparse import ArgumentParser, Namespace
 from pathlib import Path
+
+from torch import Tensor
 
 from ..images import grid, save_png
 from ..latents.latent_files import load_latents
 from ..latents.sampling import SampleConfig, render, sample_z
 from .arguments import MODEL_HELP, add_base, load_generator
 from .flags import parse
+from .processes import join
 from .progress import batch_bar
 
 
@@ -26,10 +29,15 @@ def sample(parser: ArgumentParser, argv: list[str]) -> None:
     add_base(parser)
     args, config = parse(parser, argv, SampleConfig, "images")
 
-    model = load_generator(args.model, args.base, args.device)
+    team, device = join(args.device)
+    model = load_generator(args.model, args.base, device)
     z = load_latents(args.latents) if args.latents else sample_z(model, args.count, args.seed, args.label)
-    with batch_bar(len(z), "image") as on_batch:
-        images = render(model, z, config, seed=args.seed, batch=args.batch, on_batch=on_batch)
+    with batch_bar(len(z), "image", shown=team.writes) as on_batch:
+        images = render(model, z, config, seed=args.seed, batch=args.batch, on_batch=on_batch, share=team.map)
+    team.first(lambda: _save(images, args))
+
+
+def _save(images: Tensor, args: Namespace) -> None:
     folder = args.output or (None if args.grid else Path("output/samples"))
     if folder is not None:
         stem = Path(args.model).stem

@@ -12,9 +12,11 @@ from ..experiments.study_plan import METHODS, Cell, plan
 from ..experiments.study_report import environment, sheet, tables
 from ..files import atomic_write
 from ..networks.feature_networks import EXTRACTORS, OFFLINE, load_extractor
+from ..training.distributed import Team
 from ..training.placement import placement_of
 from .arguments import SKETCHER_HELP, load_generator, load_sketcher
 from .pack import pack_root
+from .processes import join
 from .progress import interruptible
 
 FRUIT = ("banana", "pineapple", "strawberry", "avocado", "lemon")
@@ -23,8 +25,8 @@ FRUIT = ("banana", "pineapple", "strawberry", "avocado", "lemon")
 def study(parser: ArgumentParser, argv: list[str]) -> None:
     """Measure how near the samples of models that were customised with sketches of a class are to photos of that
     class: the method, its baselines and ablations. Takes hours on a CPU. Ctrl-C keeps all that has been measured, and
-    the same command goes on. Several such commands may share an output folder, for different classes. One measurement,
-    of a method for a class with a seed, is called a cell."""
+    the same command goes on. Several processes (torchrun) share out the measurements, each of a method for a class
+    with a seed: these are called cells."""
     add = parser.add_argument
     add("name", choices=["fruit"], help="the study: fruit")
     add("--data", type=Path, required=True, help="folder or zip of photos, a folder for each variety")
@@ -44,7 +46,7 @@ def study(parser: ArgumentParser, argv: list[str]) -> None:
         raise ValueError(f"--seeds {args.seeds}: use 1 or more")
     human = {folder.name: folder for folder in (pack_root() / "samples" / "sketches").iterdir() if folder.is_dir()}
     cells = plan(args.classes, args.methods, args.seeds, human)
-    cpu = torch.device("cpu")
+    team, cpu = join(torch.device("cpu"))
     model = load_generator(args.model or args.name, None, cpu)
     with interruptible() as poll:
         sketcher = load_sketcher(args.sketcher, cpu)
@@ -54,21 +56,25 @@ def study(parser: ArgumentParser, argv: list[str]) -> None:
         task.check(args.classes)
         try:
             if not args.report_only:
-                _measure(task, cells)
+                todo = team.first(lambda: [cell for cell in cells if task.kept(cell) is None])
+                team.agree(lambda: _measure(task, todo, team))
         except KeyboardInterrupt:
             print("Stopped; all measured cells are kept: the same command goes on.", file=sys.stderr)
             raise
         finally:
-            _report(task, cells, args)
+            if team.writes:
+                _report(task, cells, args)
 
 
-def _measure(task: Study, cells: list[Cell]) -> None:
-    todo = [cell for cell in cells if task.kept(cell) is None]
-    with tqdm(todo, desc="study", unit="cell", dynamic_ncols=True) as bar:
-        for cell in bar:
+def _measure(task: Study, cells: list[Cell], team: Team) -> None:
+    """Measures those cells that no other process measures."""
+    with tqdm(total=len(cells), desc="study", unit="cell", dynamic_ncols=True, disable=not team.writes) as bar:
+        for number, cell in team.claim(list(enumerate(cells))):
+            bar.update(number - bar.n)  # those before are measured, or being measured by other processes
             bar.set_postfix_str(str(cell))
             result = task.measure(cell)
             bar.write(f"{cell}: Frechet distance {result['frechet']:.1f}, {result['seconds']:.0f} s", file=sys.stderr)
+        bar.update(len(cells) - bar.n)
 
 
 def _report(task: Study, cells: list[Cell], args: Namespace) -> None:

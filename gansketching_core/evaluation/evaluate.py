@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-from ..latents.sampling import OnBatch, render_batches, sample_z
-from ..latents.spaces import to_w
+from ..latents.sampling import OnBatch, Share, render_batches, sample_z
+from ..latents.spaces import Latents, to_w
 from ..networks.feature_networks import extract
 from ..networks.stylegan2 import GanModel
 from .metrics import frechet_distance, kernel_distance, path_length, precision_recall
@@ -42,6 +43,11 @@ class Evaluation:
         return "\n".join(lines)
 
 
+def sample_features(model: GanModel, latents: Latents, extractor: nn.Module, **options: Any) -> Tensor:
+    """Features [N,D], float32 on the CPU, of the images of N latents; options as in `latents.sampling.render`."""
+    return torch.cat(list(render_batches(model, latents, use=lambda images: extract(extractor, images), **options)))
+
+
 @torch.no_grad()
 def evaluate_model(
     model: GanModel,
@@ -53,20 +59,27 @@ def evaluate_model(
     label: int | None = None,
     path_length_pairs: int = 0,
     batch: int = 16,
-    on_batch: OnBatch | None = None,
+    on_batch: OnBatch = lambda *_: None,
+    share: Share = map,
 ) -> Evaluation:
     """Compare `count` samples of a model with photos [N,3,R,R] in -1..1 at its size, on features of the extractor.
 
     The class `label` is for class-conditional models (None: all in turn). path_length_pairs 0 leaves the path length
-    out. on_batch counts the images of samples, photos and pairs together.
+    out. on_batch counts the images of samples, photos and pairs together. share: `map`, or one that shares out batches
+    among processes.
     """
     if count < 4 or len(photos) < 4:
         raise ValueError(f"{count} samples and {len(photos)} photos can't be compared; use at least 4 of each")
     total = count + len(photos) + path_length_pairs
-    report = on_batch or (lambda *_: None)
-    samples = render_batches(model, sample_z(model, count, seed, label), batch=batch)
-    fake = extract(extractor, samples, on_batch=lambda done: report(done, total))
-    real = extract(extractor, photos, batch=batch, on_batch=lambda done: report(count + done, total))
+    fake = sample_features(
+        model,
+        sample_z(model, count, seed, label),
+        extractor,
+        batch=batch,
+        on_batch=lambda done, _: on_batch(done, total),
+        share=share,
+    )
+    real = extract(extractor, photos, batch=batch, on_batch=lambda done: on_batch(count + done, total), share=share)
     kid, kid_deviation = kernel_distance(real, fake, subset_size=min(1000, min(count, len(photos)) // 2 + 1))
     precision, recall = precision_recall(real, fake)
     length = None
@@ -77,7 +90,8 @@ def evaluate_model(
             rearrange(w, "(pairs two) c -> pairs two c", two=2),
             lambda a, b: (extractor(a) - extractor(b)).double().square().sum(dim=1),
             batch=batch,
-            on_batch=lambda done: report(count + len(photos) + done, total),
+            on_batch=lambda done: on_batch(count + len(photos) + done, total),
+            share=share,
         )
     return Evaluation(
         extractor=getattr(extractor, "name", type(extractor).__name__),

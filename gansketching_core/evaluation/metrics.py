@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import torch
@@ -37,8 +37,7 @@ def frechet_distance(real: Tensor, fake: Tensor) -> float:
 
         |mean_a - mean_b|^2 + tr(A) + tr(B) - 2 tr((A B)^(1/2))        (Heusel et al., 2017, eq. 6)
 
-    With Inception's features of 50,000 images this is FID; with others, name the extractor. It is larger for fewer
-    samples.
+    With Inception's features of 50,000 images this is FID; else name the extractor. It is larger for fewer samples.
     """
     real, fake = _checked("real", real, 2), _checked("fake", fake, 2)
     a, b = (torch.cov(x.T).reshape(x.shape[1], -1) for x in (real, fake))  # [D,D]; torch.cov of D = 1 is a number
@@ -93,7 +92,8 @@ def path_length(
     *,
     epsilon: float = 1e-4,
     batch: int = 16,
-    on_batch: Callable[[int], None] | None = None,
+    on_batch: Callable[[int], None] = lambda _: None,
+    share: Callable[..., Iterable[Tensor]] = map,
 ) -> float:
     """Perceptual path length in w at the end points (Karras et al., 2019, section 4.1).
 
@@ -107,18 +107,20 @@ def path_length(
         distance: two batches of images -> squared distances [B].
         epsilon: length of the step, as a share of the line between the pair.
         on_batch: called with the number of pairs done; may raise to stop.
+        share: `map`, or one that shares out batches among processes.
     """
     if w.ndim != 3 or w.shape[1] != 2 or not len(w):
         raise ValueError(f"w has shape {tuple(w.shape)}, expected pairs [N,2,w_dim]")
-    lengths, done = [], 0
-    with torch.no_grad():
-        for pairs in w.split(batch):
-            start, end = pairs[:, 0], pairs[:, 0].lerp(pairs[:, 1], epsilon)
-            images = synthesise(torch.cat([start, end]))
-            lengths.append(distance(*images.chunk(2)).double().cpu() / epsilon**2)
-            done += len(pairs)
-            if on_batch:
-                on_batch(done)
-    values = torch.cat(lengths).numpy()
+
+    @torch.no_grad()
+    def measure(first: int) -> Tensor:
+        pairs = w[first : first + batch]
+        start, end = pairs[:, 0], pairs[:, 0].lerp(pairs[:, 1], epsilon)
+        images = synthesise(torch.cat([start, end]))
+        lengths = distance(*images.chunk(2)).double().cpu() / epsilon**2
+        on_batch(first + len(pairs))
+        return lengths
+
+    values = torch.cat(list(share(measure, range(0, len(w), batch)))).numpy()
     low, high = np.percentile(values, 1, method="lower"), np.percentile(values, 99, method="higher")
     return float(values[(values >= low) & (values <= high)].mean())

@@ -6,13 +6,14 @@ import copy
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..networks.stylegan2 import GanModel
 from ..sketches.distance import chamfer
-from .sampling import OnBatch, Sketcher, render_drawings, sample_z
+from .sampling import Sketcher, render_drawings, sample_z
 from .spaces import to_w
 
 CLASS_SAMPLES = 4096  # for the mean w of one class
@@ -33,7 +34,7 @@ def shift_towards(
     label: int | None = None,
     batch: int = 16,
     distance: Callable[[Tensor, Tensor], Tensor] = chamfer,
-    on_batch: OnBatch | None = None,
+    **options: Any,
 ) -> GanModel:
     """A copy of `model` whose w are shifted towards samples that look like the sketches [M,1,R,R], without training.
 
@@ -49,6 +50,7 @@ def shift_towards(
             sketches and less varied. It is exact: the last layer of the mapping network is scaled.
         label: the class, for class-conditional models. The mean w is then that of this class.
         distance: drawings [N,1,R,R] and sketches [M,1,R,R] -> distances [N,M].
+        options: on_batch and share of `render`.
     """
     model.check_single_mapping()
     if not 1 <= nearest <= pool:
@@ -56,7 +58,7 @@ def shift_towards(
     if not 0 < spread <= 1:
         raise ValueError(f"spread is {spread}; use more than 0, at most 1")
     w = to_w(model, sample_z(model, pool, seed, label))
-    drawings = render_drawings(model, w, lambda x: photosketch(x.clamp(-1, 1)), batch=batch, on_batch=on_batch)
+    drawings = render_drawings(model, w, lambda x: photosketch(x.clamp(-1, 1)), batch=batch, **options)
     distances = distance(drawings, sketches)
     if per_sketch:
         each = min(pool, max(2, math.ceil(nearest / len(sketches))))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Literal
 
 import torch
@@ -15,6 +15,8 @@ from .spaces import Latents, truncate
 
 NoiseMode = Literal["const", "random", "none"]
 OnBatch = Callable[[int, int], None]  # (samples done, samples in all); may raise to stop
+
+Share = Callable[..., Iterable[Tensor]]  # `map`, or one that shares out its items among processes
 Sketcher = Callable[[Tensor], Tensor]  # photo [B,3,R,R] in -1..1 -> line drawing [B,1,R,R] in -1..1, paper +1
 
 
@@ -51,21 +53,26 @@ def render_batches(
     *,
     seed: int = 0,
     batch: int = 8,
-    on_batch: OnBatch | None = None,
+    on_batch: OnBatch = lambda *_: None,
+    use: Callable[[Tensor], Tensor] = lambda images: images,
+    share: Share = map,
 ) -> Iterator[Tensor]:
-    """Yields the images of `render` batch by batch."""
+    """Yields the images of `render`, or what `use` makes of them, batch by batch."""
     if batch < 1:
         raise ValueError(f"batch is {batch}; use 1 or more")
     synthesis = model.generator.synthesis
-    for start in range(0, len(latents), batch):
+
+    def render_one(start: int) -> Tensor:
         part = truncate(model, latents[start : start + batch], config.truncation, config.truncation_cutoff)
         noise = config.noise
         if noise == "random":
             maps = [synthesis.noise_maps(1, "random", stream(seed, "noise", start + i)) for i in range(len(part))]
             noise = [torch.cat(layer) for layer in zip(*maps)]
-        yield model.generator.synthesize(part.data, noise=noise)
-        if on_batch is not None:
-            on_batch(start + len(part), len(latents))
+        result = use(model.generator.synthesize(part.data, noise=noise))
+        on_batch(start + len(part), len(latents))
+        return result
+
+    yield from share(render_one, range(0, len(latents), batch))
 
 
 def render(
@@ -74,22 +81,23 @@ def render(
     config: SampleConfig = SampleConfig(),  # noqa: B008 (frozen)
     *,
     seed: int = 0,
-    batch: int = 8,
-    on_batch: OnBatch | None = None,
+    **options: Any,
 ) -> Tensor:
-    """Images [N,3,R,R] in about -1..1 (not clipped) of N latents in any space, made `batch` at a time.
+    """Images [N,3,R,R] in about -1..1 (not clipped) of N latents in any space.
 
     Random noise of sample i depends on (seed, i) alone, so that the batch size changes nothing.
+
+    Options:
+        batch: images made at a time, by default 8.
+        on_batch: called after every batch.
+        share: `map`, or one that shares out the batches among processes (`training.distributed.Team.map`).
     """
-    return torch.cat(list(render_batches(model, latents, config, seed=seed, batch=batch, on_batch=on_batch)))
+    return torch.cat(list(render_batches(model, latents, config, seed=seed, **options)))
 
 
-@torch.no_grad()
-def render_drawings(
-    model: GanModel, latents: Latents, photosketch: Sketcher, *, batch: int = 8, on_batch: OnBatch | None = None
-) -> Tensor:
-    """Line drawings [N,1,R,R] in -1..1, paper +1, of N latents; the rest as in `render`."""
-    return torch.cat([photosketch(images) for images in render_batches(model, latents, batch=batch, on_batch=on_batch)])
+def render_drawings(model: GanModel, latents: Latents, photosketch: Sketcher, **options: Any) -> Tensor:
+    """Line drawings [N,1,R,R] in -1..1, paper +1, of N latents; options as in `render`."""
+    return torch.cat(list(render_batches(model, latents, use=photosketch, **options)))
 
 
 def sample_drawings(

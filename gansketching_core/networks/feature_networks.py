@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import io
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 import torch
 import torch.nn.functional as F
@@ -151,16 +151,26 @@ def extract(
     images: Tensor | Iterable[Tensor],
     *,
     batch: int = 32,
-    on_batch: Callable[[int], None] | None = None,
+    on_batch: Callable[[int], object] = lambda _: None,
+    share: Callable[..., Iterable[Tensor]] = map,
 ) -> Tensor:
     """Features [N,D], float32 on the CPU, of images [N,3,H,W] in -1..1, split by `batch`, or of batches of such.
 
-    on_batch is called with the number of images done; it may raise to stop.
+    on_batch is called with the number of images done; it may raise to stop. share: `map`, or one that shares out
+    batches among processes.
     """
-    features, done = [], 0
-    for part in torch.split(images, batch) if isinstance(images, Tensor) else images:
-        features.append(extractor(part).float().cpu())
-        done += len(part)
-        if on_batch:
-            on_batch(done)
-    return torch.cat(features)
+
+    def numbered() -> Iterator[tuple[int, Tensor]]:
+        """Batches and the number of images up to their end."""
+        done = 0
+        for part in torch.split(images, batch) if isinstance(images, Tensor) else images:
+            done += len(part)
+            yield done, part
+
+    def extract_one(item: tuple[int, Tensor]) -> Tensor:
+        end, part = item
+        features = extractor(part).float().cpu()
+        on_batch(end)
+        return features
+
+    return torch.cat(list(share(extract_one, numbered())))

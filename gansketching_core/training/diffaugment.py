@@ -7,18 +7,23 @@ ranges are those of the reference implementation: brightness +-0.5, saturation x
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..random_streams import random_samples
+
 
 def _uniform(x: Tensor, low: float, high: float, rng: torch.Generator) -> Tensor:
-    return (torch.rand(len(x), 1, 1, 1, generator=rng) * (high - low) + low).to(x)
+    return (random_samples(torch.rand, (len(x), 1, 1, 1), rng) * (high - low) + low).to(x)
 
 
 def _offsets(x: Tensor, low: int, high: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
     """Two integers in low..high for each sample: [B,1,1] each."""
-    first, second = torch.randint(low, high + 1, (2, len(x), 1, 1), generator=rng).to(x.device)
+    both = random_samples(partial(torch.randint, low, high + 1), (2, len(x), 1, 1), rng, axis=1)
+    first, second = both.to(x.device)
     return first, second
 
 

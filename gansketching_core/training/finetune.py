@@ -26,14 +26,17 @@ from ..latents.mean_shift import shift_towards
 from ..networks.photosketch import PhotoSketch
 from ..networks.precision import full_precision, has_fast_bfloat16
 from ..networks.stylegan2 import Discriminator, EqualConv, GanModel, Generator, Mapping, StyledConv
-from ..random_streams import seeded_init, stream
+from ..random_streams import Part, part_of, random_samples, seeded_init, stream
 from ..sketches.distance import ChamferToSketches, SketchDistance
 from .diffaugment import augment, parse_policy
+from .distributed import ALONE, Team
 from .finetune_config import FinetuneConfig
 from .loop import StepReport, Trainer
 from .losses import fake_loss, generator_loss, r1_penalty, real_loss, weight_penalty
+from .memory import SHARE, free_bytes, needed_bytes, use_gradient_checkpointing
+from .micro_batches import Losses, MicroBatches
 from .optimizers import lazy_adam, set_trainable, update
-from .style_mixing import random_styles
+from .style_mixing import random_styles, synthesize
 
 Network = TypeVar("Network", Generator, Discriminator)
 
@@ -45,7 +48,8 @@ class SketchFinetuner(Trainer):
     """Fine-tunes a copy of `model` so that drawings of its images look like `sketches`.
 
     Equal inputs, options and seed give equal weights on the same CPU, also if the run is stopped at any point and
-    resumed from `state_dict()`: every random number of step k comes from a stream of (seed, k).
+    resumed from `state_dict()`, in any number of processes: every random number of step k comes from a stream of
+    (seed, k).
 
     Args:
         model: the generator to customise, with its discriminator; without one, D_X and D_Y start from random weights.
@@ -54,6 +58,7 @@ class SketchFinetuner(Trainer):
         photosketch: photo [B,3,H,W] in -1..1 -> drawing [B,1,H,W] in -1..1. It is frozen, and not changed.
         images: photos at the model's resolution, for regularisation "images".
         device: where to train; by default the device of the model.
+        team: the processes that share out the micro-batches.
     """
 
     resumes_within_step = True
@@ -67,7 +72,9 @@ class SketchFinetuner(Trainer):
         *,
         images: ImageSet | None = None,
         device: torch.device | str | None = None,
+        team: Team = ALONE,
     ):
+        self.team = team
         self.model = model
         self.config = config = config or FinetuneConfig()
         self.images = images
@@ -77,21 +84,28 @@ class SketchFinetuner(Trainer):
         self._weights = {"sketch": 1.0, "image": config.image_weight}
         self._check(sketches)
         self.regularisation = self._choose_regularisation()
+        group = model.config.stddev_group
+        self.micro_batches = MicroBatches(config.batch, config.micro_batch, group=group, team=team)
         bfloat16_is_faster = config.precision == "auto" and has_fast_bfloat16(self.device)
         self._uses_bfloat16 = config.precision == "bfloat16" or bfloat16_is_faster
         with torch.inference_mode(False), torch.enable_grad():
             self.sketches = sketches.detach().clone().float().to(self.device)
             self._labels: Tensor | None = None
             if model.config.class_count:
-                self._labels = torch.full((config.batch,), config.class_index, device=self.device)
+                self._labels = torch.full((self.micro_batches.size,), config.class_index, device=self.device)
             self.photosketch = copy.deepcopy(photosketch).to(self.device).eval().requires_grad_(False)
+            self._check_batch_statistics()
             if isinstance(self.photosketch, PhotoSketch):
                 self.photosketch.batch_statistics = config.batch_statistics
             self._build_generator()
             self._build_discriminators()
             self._chamfer = ChamferToSketches(_shrink_lines(self.sketches))
+        self._recomputes = self._choose_checkpointing()
+        if self._recomputes:
+            use_gradient_checkpointing(self.generator, self.photosketch, *self._discriminators.values())
         self._poll_inside(self.generator, self.photosketch, *self._discriminators.values())
-        self._batches: dict[str, tuple[Tensor, Tensor]] = {}  # random stream -> images and drawings of this step
+        # (random stream, part of the batch, whether they have their graph) -> images and drawings of this step
+        self._batches: dict[tuple[str, int, bool], tuple[Tensor, Tensor]] = {}
         self._distances: dict[int, SketchDistance] = {}  # number of the sketch -> distance to it
 
     def _check(self, sketches: Tensor) -> None:
@@ -108,6 +122,13 @@ class SketchFinetuner(Trainer):
             raise ValueError('regularisation "images" needs images; give some, or choose "generator"')
         parse_policy(self.config.augmentation)
 
+    def _check_batch_statistics(self) -> None:
+        if self.config.batch_statistics and self.micro_batches.count > 1 and isinstance(self.photosketch, PhotoSketch):
+            raise ValueError(
+                "batch_statistics: the sketcher normalises over the whole batch, which micro-batches and several "
+                "processes would change; turn it off, or train in one process with micro_batch 0"
+            )
+
     def _choose_regularisation(self) -> str:
         chosen = self.config.regularisation
         if chosen == "auto":
@@ -115,6 +136,18 @@ class SketchFinetuner(Trainer):
         if chosen in ("images", "generator") and self.config.image_weight == 0:
             return "none"
         return chosen
+
+    def _choose_checkpointing(self) -> bool:
+        if self.config.gradient_checkpointing != "auto":
+            return self.config.gradient_checkpointing == "on"
+        needed = needed_bytes(
+            self.model.config,
+            self.photosketch,
+            self.micro_batches.size,
+            bfloat16=self._uses_bfloat16,
+            sketch_scale=self.config.sketch_scale,
+        )
+        return needed > SHARE * free_bytes(self.device)
 
     def _build_generator(self) -> None:
         self.generator = _copy(self.model.generator, self.device)
@@ -181,10 +214,8 @@ class SketchFinetuner(Trainer):
                     if number < self.phases_done:
                         continue
                     phase_started = time.perf_counter()
-                    self.poll()
-                    rng = stream(self.config.seed, "phase", self.steps_done, number)
                     with torch.autocast(self.device.type, torch.bfloat16, enabled=self._uses_bfloat16):
-                        losses |= {key: loss.detach() for key, loss in phase(rng).items()}
+                        losses |= phase(number)
                     timings[name] = time.perf_counter() - phase_started
                     self.phases_done += 1
         except BaseException:
@@ -203,9 +234,9 @@ class SketchFinetuner(Trainer):
             optimizer.zero_grad(set_to_none=True)
             set_trainable(optimizer, True)
 
-    def _phases(self) -> list[tuple[str, Callable[[torch.Generator], dict[str, Tensor]]]]:
+    def _phases(self) -> list[tuple[str, Callable[[int], Losses]]]:
         """The parts of a step in order. Each ends with one optimiser update; their number in the list seeds them."""
-        phases = []
+        phases: list[tuple[str, Callable[[int], Losses]]] = []
         if self.config.warm_start and self.steps_done == 0:
             phases.append(("warm start", self._warm_start))
         phases += [(f"D {name}", partial(self._update_discriminator, name)) for name in self._discriminators]
@@ -213,8 +244,22 @@ class SketchFinetuner(Trainer):
             phases += [(f"R1 {name}", partial(self._update_r1, name)) for name in self._discriminators]
         return [*phases, ("G", self._update_generator)]
 
+    def _update(
+        self, name: str, optimizer: torch.optim.Optimizer, compute: Callable[[torch.Generator], Losses], number: int
+    ) -> Losses:
+        """One update from the gradients that `compute` adds up for each micro-batch, in phase `number` of the step."""
+
+        def compute_part(index: int) -> Losses:
+            self.poll()
+            rng = self.micro_batches.stream(index, self.config.seed, "phase", self.steps_done, number)
+            return {key: loss.detach() for key, loss in compute(rng).items()}
+
+        losses = self.micro_batches.gradients(optimizer.param_groups[0]["params"], compute_part)
+        update(optimizer, torch.stack(list(losses.values())), name, self.steps_done)
+        return losses
+
     @torch.no_grad()
-    def _warm_start(self, _rng: torch.Generator) -> dict[str, Tensor]:
+    def _warm_start(self, _number: int) -> Losses:
         """Shift all w towards the samples, of some hundreds, whose drawings are nearest to each sketch."""
         small = self.model.config.resolution <= 128
         shifted = shift_towards(
@@ -228,17 +273,21 @@ class SketchFinetuner(Trainer):
             spread=self.config.warm_spread if self.config.trainable == "mapping" else 1.0,
             seed=self.config.seed,
             label=self.config.class_index if self.model.config.class_count else None,
-            batch=self.config.batch,
+            batch=self.micro_batches.size,
             on_batch=lambda *_: self.poll(),
+            share=self.team.map,
         )
-        self.generator.mapping.load_state_dict(shifted.generator.mapping.state_dict())
+        self.generator.mapping.load_state_dict(self.team.first(shifted.generator.mapping.state_dict))
         for name, parameter in self.trainable.items():
             self.average[name].copy_(parameter)
             self._initial[name].copy_(parameter)
         return {}
 
-    def _update_discriminator(self, name: str, rng: torch.Generator) -> dict[str, Tensor]:
-        images, drawings = self._generate("shared images")
+    def _update_discriminator(self, name: str, number: int) -> Losses:
+        return self._update(f"D {name}", self._optimizers[name], partial(self._discriminator_losses, name), number)
+
+    def _discriminator_losses(self, name: str, rng: torch.Generator) -> Losses:
+        images, drawings = self._generate("shared images", part_of(rng))
         fake = images if name == "image" else drawings
         real = self._real(name, rng)
         # One backward pass after each half: the gradients add up and only one graph is in memory at a time.
@@ -247,19 +296,25 @@ class SketchFinetuner(Trainer):
         self.poll()
         on_real = real_loss(self._logits(name, real, rng), self.config.loss)
         (on_real * self._weights[name]).backward()
-        update(self._optimizers[name], on_fake + on_real, f"D {name}", self.steps_done)
         return {f"D {name} fake": on_fake, f"D {name} real": on_real}
 
-    def _update_r1(self, name: str, rng: torch.Generator) -> dict[str, Tensor]:
+    def _update_r1(self, name: str, number: int) -> Losses:
+        return self._update(f"R1 {name}", self._optimizers[name], partial(self._r1_losses, name), number)
+
+    def _r1_losses(self, name: str, rng: torch.Generator) -> Losses:
         real = self._real(name, rng).detach().requires_grad_(True)
         penalty = r1_penalty(self._logits(name, real, rng), real)
         (penalty * (self.config.r1_gamma / 2 * self.config.r1_every * self._weights[name])).backward()
-        update(self._optimizers[name], penalty, f"R1 {name}", self.steps_done)
         return {f"R1 {name}": penalty}
 
-    def _update_generator(self, rng: torch.Generator) -> dict[str, Tensor]:
+    def _update_generator(self, number: int) -> Losses:
+        losses = self._update("G", self.optimizer, self._generator_losses, number)
+        self._update_average()
+        return losses
+
+    def _generator_losses(self, rng: torch.Generator) -> Losses:
         purpose = "shared images" if self.config.share_fakes else "generator's images"
-        images, drawings = self._generate(purpose, with_graph=True)
+        images, drawings = self._generate(purpose, part_of(rng), with_graph=True)
         # The gradients are first gathered at drawings and images, one discriminator at a time, then sent once through
         # G: only one discriminator's activations are in memory at a time.
         outputs = {"sketch": drawings, "image": images}
@@ -281,8 +336,6 @@ class SketchFinetuner(Trainer):
             penalty = weight_penalty(list(self.trainable.values()), list(self._initial.values()))
             (penalty * self.config.weight_penalty).backward()
             losses["weights"] = penalty.detach()
-        update(self.optimizer, torch.stack(list(losses.values())), "G", self.steps_done)
-        self._update_average()
         return losses
 
     def _sketch_distance(self, drawings: Tensor) -> Tensor:
@@ -301,21 +354,29 @@ class SketchFinetuner(Trainer):
             self._distances[index] = distance
         return self._distances[index]
 
-    def _generate(self, purpose: str, *, with_graph: bool = False) -> tuple[Tensor, Tensor]:
-        """The step's batch of images [B,3,R,R] and their drawings [B,1,R,R], from the random stream `purpose`."""
-        if purpose not in self._batches:
-            self._batches.clear()  # free the memory of the previous batch first
-            rng = stream(self.config.seed, purpose, self.steps_done)
-            with torch.set_grad_enabled(with_graph or self.config.share_fakes):
-                images = self.generator.synthesize(self._styles(self.generator.mapping, rng), generator=rng)
+    def _generate(self, purpose: str, part: Part, *, with_graph: bool = False) -> tuple[Tensor, Tensor]:
+        """The step's images [B,3,R,R] and their drawings [B,1,R,R] of a micro-batch, from the stream `purpose`.
+
+        A single micro-batch keeps its graph for the generator's update; of several, or with gradient checkpointing,
+        that would need all the memory that they save.
+        """
+        keeps_graph = self.config.share_fakes and len(self.micro_batches.own) == 1 and not self._recomputes
+        with_graph = with_graph or keeps_graph
+        key = purpose, part.index, with_graph
+        if key not in self._batches:
+            if with_graph:
+                self._batches.clear()  # free the memory of earlier batches first
+            rng = stream(self.config.seed, purpose, self.steps_done, part=part)
+            with torch.set_grad_enabled(with_graph):
+                images = synthesize(self.generator, self._styles(self.generator.mapping, rng), rng)
                 self.poll()
-                self._batches[purpose] = images, self._to_drawings(images)
-        return self._batches[purpose]
+                self._batches[key] = images, self._to_drawings(images)
+        return self._batches[key]
 
     def _styles(self, mapping: Mapping, rng: torch.Generator) -> Tensor:
         """Random w+ of the class that is customised: [B,L,w_dim]."""
-        config = self.config
-        return random_styles(mapping, self.model.config, config.batch, config.style_mixing, rng, self._labels)
+        config, size = self.model.config, self.micro_batches.size
+        return random_styles(mapping, config, size, self.config.style_mixing, rng, self._labels)
 
     def _to_drawings(self, images: Tensor) -> Tensor:
         """F: images [B,3,R,R] -> drawings [B,1,R,R], drawn at the size that `sketch_scale` says."""
@@ -336,13 +397,14 @@ class SketchFinetuner(Trainer):
     @torch.no_grad()
     def _real(self, name: str, rng: torch.Generator) -> Tensor:
         """A batch of sketches y, or of images x: the user's, or samples of the original generator."""
+        shape = (self.micro_batches.size,)
         if name == "sketch":
-            chosen = torch.randint(len(self.sketches), (self.config.batch,), generator=rng)
+            chosen = random_samples(partial(torch.randint, len(self.sketches)), shape, rng)
             return self.sketches[chosen.to(self.device)]
         if self.regularisation == "images" and self.images is not None:
-            chosen = torch.randint(len(self.images), (self.config.batch,), generator=rng)
+            chosen = random_samples(partial(torch.randint, len(self.images)), shape, rng)
             return self.images.batch(chosen).to(self.device)
-        return self.generator.synthesize(self._styles(self.original_mapping, rng), generator=rng)
+        return synthesize(self.generator, self._styles(self.original_mapping, rng), rng)
 
     @torch.no_grad()
     def _update_average(self) -> None:

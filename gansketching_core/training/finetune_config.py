@@ -7,6 +7,7 @@ from typing import Literal
 
 from ..options import Options, option
 from .losses import GanLoss
+from .micro_batches import micro_batch_option
 
 _advanced = partial(option, advanced=True)
 
@@ -78,6 +79,12 @@ class FinetuneConfig(Options):
         "auto", "bfloat16 is faster if the hardware supports it; auto uses it then."
     )
     seed: int = option(0, "Seed of every random number.", ge=0, le=2**63 - 1)
+    micro_batch: int = micro_batch_option(advanced=True)
+    gradient_checkpointing: Literal["auto", "on", "off"] = _advanced(
+        "auto",
+        "Compute activations again instead of keeping them: the same result from about half the memory, in a quarter "
+        "more time. auto: if the free memory is too small otherwise.",
+    )
 
     @classmethod
     def preset(cls, name: str, **changes) -> FinetuneConfig:

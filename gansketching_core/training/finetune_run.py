@@ -26,6 +26,7 @@ from ..evaluation.sketch_match import SketchMatch, sketch_match
 from ..files import atomic_write
 from ..networks.stylegan2 import GanModel
 from . import loop
+from .distributed import ALONE, Team
 from .finetune import SketchFinetuner
 from .finetune_config import FinetuneConfig
 from .loop import StepReport
@@ -116,6 +117,7 @@ def customise(
     stop: Callable[[], bool] | None = None,
     resume: bool = True,
     go_on: bool = False,
+    team: Team = ALONE,
 ) -> RunResult:
     """Fine-tune `model` on `sketches`, or load the result if that has been done before.
 
@@ -130,14 +132,15 @@ def customise(
             that model from then on.
         resume: False trains from the start and overwrites what the folder holds of this run.
         go_on: continue a training that `stop` has ended to its last step.
+        team: the processes that train together; the first of them reads and writes the files.
     """
     if not model.base_hash:
         model = replace(model, base_hash=weights_hash(model))
     path = Path(folder) / run_key(model, sketches, photosketch, config, images)
-    finished = _load_finished(path, model, config.steps) if resume else None
+    finished = team.first(lambda: _load_finished(path, model, config.steps) if resume else None)
     if finished and not (finished.stopped and go_on):
         return finished
-    finetuner = SketchFinetuner(model, sketches, photosketch, config, images=images, device=device)
+    finetuner = SketchFinetuner(model, sketches, photosketch, config, images=images, device=device, team=team)
     finetuner.poll = poll or finetuner.poll
     with torch.inference_mode(False):  # ComfyUI's nodes run in inference mode, whose tensors can't be trained
         history = loop.resume(finetuner, path / "state.pt") if resume else []
@@ -149,10 +152,11 @@ def customise(
         customised = finetuner.result()
         sketcher = copy.deepcopy(photosketch).to(model.w_mean.device).eval()
         label = config.class_index if model.config.class_count else None
-        match = sketch_match(model, customised, sketches, sketcher, label=label, on_batch=lambda *_: finetuner.poll())
+        options = {"label": label, "on_batch": lambda *_: finetuner.poll(), "share": team.map}
+        match = sketch_match(model, customised, sketches, sketcher, **options)
     done = finetuner.steps_done
     result = RunResult(customised, history, match, path, done - earlier_steps, config.steps, done < config.steps)
-    _save_finished(result, config.model_copy(update={"steps": done}))
+    team.first(lambda: _save_finished(result, config.model_copy(update={"steps": done})))
     return result
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import io
 import logging
 import os
 import time
@@ -17,6 +18,7 @@ from pydantic import BaseModel
 from torch import Tensor
 
 from ..files import atomic_write
+from .distributed import ALONE, Team
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +40,7 @@ class Trainer:
     """Base of what `train` trains. A subclass sets `config`, and `length`: the option that says how long it trains."""
 
     config: Any  # frozen options
+    team: Team = ALONE  # the processes that train together
     length = "steps"
     steps_done = 0
     resumes_within_step = False  # whether the state is consistent, and can be saved, after `step` raised an exception
@@ -84,18 +87,23 @@ class OtherOptionsError(ValueError):
 def check_options(saved: dict, options: BaseModel, *, length: str = "") -> None:
     """Raises OtherOptionsError if `saved`, a dump of options, differs from `options`, except in the field `length`."""
     for name, value in options.model_dump().items():
-        if name != length and saved.get(name) != value:
-            raise OtherOptionsError(
-                f"the saved run has {name} {saved.get(name)}, this one {value}: use the same options"
-            )
+        earlier = saved.get(name, type(options).model_fields[name].default)  # the option may be newer than the run
+        if name != length and earlier != value:
+            raise OtherOptionsError(f"the saved run has {name} {earlier}, this one {value}: use the same options")
 
 
 def resume(trainer: Trainer, state_file: Path) -> list[StepReport]:
     """Bring a new trainer to the state that `train` saved -> the reports of its steps; [] if no usable state exists.
 
+    Of several processes only the first reads the file; `train` brings the others to the same state.
+
     A file that cannot be read is renamed to end in .broken, and the trainer stays as it is. Raises OtherOptionsError
     if the saved training was made with other options.
     """
+    return trainer.team.first(lambda: _resume(trainer, state_file))
+
+
+def _resume(trainer: Trainer, state_file: Path) -> list[StepReport]:
     if not state_file.is_file():
         return []
     initial = copy.deepcopy(trainer.state_dict())
@@ -132,14 +140,26 @@ def train(
     The state is saved to `state_file` at intervals, at the end, and before an exception leaves (cancelling, Ctrl-C);
     the caller deletes it when it is no longer needed. Reports are appended to `history`, which is what `resume`
     returned, or []. `stop` is asked after every step; True ends the training early.
+
+    Several processes (`trainer.team`) take each step together, and all end after the same one, also when only one is
+    cancelled or stopped. The first of them saves the state.
     """
+    team = trainer.team
 
     def save() -> None:
+        if not team.writes:
+            return
         state = {"trainer": trainer.state_dict(), "history": [asdict(report) for report in history]}
         atomic_write(state_file, lambda path: torch.save(state, path))
         if on_checkpoint:
             on_checkpoint()
 
+    def after_step() -> bool:
+        if on_step:
+            on_step(history[-1])
+        return bool(stop and stop())
+
+    _start_alike(trainer)
     checkpoint_due = time.monotonic() + CHECKPOINT_SECONDS
     in_step = False
     try:
@@ -148,9 +168,7 @@ def train(
             report = trainer.step()
             in_step = False
             history.append(report)
-            if on_step:
-                on_step(report)
-            if stop and stop():
+            if any(team.agree(after_step)):
                 break
             started = time.monotonic()
             if started > checkpoint_due:
@@ -162,3 +180,17 @@ def train(
             save()
         raise
     save()
+
+
+def _start_alike(trainer: Trainer) -> None:
+    """Bring the trainers of all processes to the state of the first."""
+    if trainer.team.size == 1:
+        return
+
+    def state() -> bytes:
+        buffer = io.BytesIO()
+        torch.save(trainer.state_dict(), buffer)
+        return buffer.getvalue()
+
+    saved = trainer.team.first(state)
+    trainer.load_state_dict(torch.load(io.BytesIO(saved), map_location="cpu", weights_only=True))

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..networks.stylegan2 import GanModel
 from ..options import Options, option
+from ..random_streams import random_samples
 from .backgrounds import is_cropped
 
 
@@ -41,11 +42,11 @@ def placed(
         backgrounds: uint8 [B,3,S,S], behind cut-outs; each is mirrored or not, and a part of it is enlarged.
     """
     batch, device = len(pictures), pictures.device
-    chance = torch.rand(4, batch, generator=rng).to(device) * 2 - 1
+    chance = random_samples(torch.rand, (4, batch), rng, axis=1).to(device) * 2 - 1
     angle = torch.deg2rad(chance[0] * config.rotate)
     zoom = 1 - (chance[1] + 1) / 2 * (1 - config.zoom_out)
     mirror = torch.where(chance[2] < 0, -1.0, 1.0) if config.flip else torch.ones_like(zoom)
-    shift = (torch.rand(2, batch, generator=rng).to(device) * 2 - 1) * config.shift * 2
+    shift = (random_samples(torch.rand, (2, batch), rng, axis=1).to(device) * 2 - 1) * config.shift * 2
     if pictures.shape[1] == 4:  # a thing that its picture crops stays at the edge
         moves = ~is_cropped(pictures)
         zoom, shift = torch.where(moves, zoom, 1.0), shift * moves
@@ -74,14 +75,14 @@ def _tinted(x: Tensor, strength: float, rng: torch.Generator) -> Tensor:
     """Multiply the brightness of images [B,3,R,R] in -1..1, and that of each channel, by random factors."""
     if not strength:
         return x
-    chance = (torch.rand(4, len(x), generator=rng).to(x) * 2 - 1) * strength
+    chance = (random_samples(torch.rand, (4, len(x)), rng, axis=1).to(x) * 2 - 1) * strength
     factors = (1 + chance[:1]) * (1 + chance[1:] / 4)  # [3,B]
     return ((x + 1) * factors.t()[:, :, None, None] - 1).clamp(-1, 1)
 
 
 def _enlarged(backgrounds: Tensor, resolution: int, rng: torch.Generator) -> Tensor:
     """A random part of each background, of 0.7 to 1 of its side, mirrored or not: [B,3,R,R] in -1..1."""
-    chance = torch.rand(4, len(backgrounds), generator=rng).to(backgrounds.device)
+    chance = random_samples(torch.rand, (4, len(backgrounds)), rng, axis=1).to(backgrounds.device)
     side = 0.7 + 0.3 * chance[0]
     middle = (chance[1:3] * 2 - 1) * (1 - side)
     zero = torch.zeros_like(side)

@@ -10,6 +10,8 @@ from __future__ import annotations
 import copy
 import math
 import time
+from collections.abc import Callable
+from functools import partial
 from typing import Literal
 
 import torch
@@ -18,13 +20,15 @@ from torch import Tensor
 from ..networks.projected_discriminator import ProjectedDiscriminator
 from ..networks.stylegan2 import Discriminator, GanConfig, GanModel, Generator
 from ..options import Options, option
-from ..random_streams import seeded_init, stream
+from ..random_streams import random_samples, seeded_init
 from .diffaugment import augment, parse_policy
+from .distributed import ALONE, Team
 from .loop import StepReport, Trainer, check_options
 from .losses import GanLoss, fake_loss, generator_loss, r1_penalty, real_loss
+from .micro_batches import Losses, MicroBatches, micro_batch_option
 from .optimizers import lazy_adam, set_trainable, update
 from .placement import PlacementConfig, placed
-from .style_mixing import random_styles
+from .style_mixing import random_styles, synthesize
 
 
 class PretrainConfig(Options):
@@ -55,6 +59,7 @@ class PretrainConfig(Options):
     feature_augmentation: str = option("color,translation,cutout", "DiffAugment of the second discriminator's input.")
     precision: Literal["float32", "bfloat16"] = option("float32", "bfloat16 is faster where the hardware supports it.")
     seed: int = option(0, "Seed of every random number.", ge=0, le=2**63 - 1)
+    micro_batch: int = micro_batch_option(" The mean of the path lengths is then that of a micro-batch.")
 
     def gan_config(self) -> GanConfig:
         """The networks that these options describe."""
@@ -71,7 +76,7 @@ class PretrainConfig(Options):
 class Pretrainer(Trainer):
     """Trains a generator and a discriminator; the generator of the result is the EMA.
 
-    Equal seeds give equal runs, also across a stop and `load_state_dict`.
+    Equal seeds give equal runs, also across a stop and `load_state_dict`, in any number of processes.
 
     Args:
         pictures: uint8 [N,3,S,S]; S of twice the resolution keeps rotated and shrunk pictures sharp.
@@ -80,6 +85,7 @@ class Pretrainer(Trainer):
         backgrounds: uint8 [M,3,S,S]; then the pictures are cut-outs [N,4,S,S] (`backgrounds.cut_out`), placed before
             random ones of these.
         base: a model to train further, instead of new networks. Its networks must be those that the options describe.
+        team: the processes that share out the micro-batches.
     """
 
     length = "images"
@@ -94,12 +100,16 @@ class Pretrainer(Trainer):
         backgrounds: Tensor | None = None,
         base: GanModel | None = None,
         device: torch.device | str = "cpu",
+        team: Team = ALONE,
     ):
         channels = 3 if backgrounds is None else 4
         if pictures.ndim != 4 or pictures.shape[1] != channels or pictures.dtype != torch.uint8 or len(pictures) < 2:
             given = f"{pictures.dtype} {tuple(pictures.shape)}"
             raise ValueError(f"pictures are {given}, expected uint8 [N,{channels},S,S], N >= 2")
         self.config = config = config or PretrainConfig()
+        self.team = team
+        group = config.gan_config().stddev_group
+        self.micro_batches = MicroBatches(config.batch, config.micro_batch, group=group, team=team)
         self.placement = placement or PlacementConfig()
         parse_policy(config.augmentation)
         parse_policy(config.feature_augmentation)
@@ -150,23 +160,24 @@ class Pretrainer(Trainer):
         started = time.perf_counter()
         config = self.config
         k = self.steps_done
-        rng = stream(config.seed, "pretraining", k)
+        streams = self.micro_batches.streams(config.seed, "pretraining", k)
         self._set_learning_rates()
         with torch.autocast(self.device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
-            fake, losses = self._update_generator(rng)
+            fakes, losses = self._update_generator(streams)
             if config.path_weight and k % config.path_every == 0:
-                losses["path"] = self._regularise_path(rng)
-            real = self._real(rng)
+                losses |= self._regularise_path(streams)
+            reals = self._reals(streams)
             if config.pixel_weight:
-                losses["D fake"], losses["D real"] = self._update_discriminator("discriminator", real, fake, rng)
+                on_fake, on_real = self._update_discriminator("discriminator", reals, fakes, streams)
+                losses |= {"D fake": on_fake, "D real": on_real}
                 if config.r1_gamma and k % config.r1_every == 0:
-                    losses["R1"] = self._regularise_gradient(real, rng)
+                    losses |= self._regularise_gradient(reals, streams)
             if self.projected:
-                on_fake, on_real = self._update_discriminator("projected", real, fake, rng)
+                on_fake, on_real = self._update_discriminator("projected", reals, fakes, streams)
                 losses["D features"] = on_fake + on_real
         self._update_average()
         self.steps_done += 1
-        values = {name: float(value.detach()) for name, value in losses.items()}
+        values = {name: float(value) for name, value in losses.items()}
         return StepReport(k, values, time.perf_counter() - started)
 
     def _set_learning_rates(self) -> None:
@@ -180,68 +191,103 @@ class Pretrainer(Trainer):
         """Random w+: [batch,L,w_dim]."""
         return random_styles(self.generator.mapping, self.generator.config, batch, self.config.style_mixing, rng)
 
+    def _reals(self, streams: dict[int, torch.Generator]) -> dict[int, Tensor]:
+        """Pictures [B,3,R,R] in -1..1, placed at random, for each micro-batch of this process."""
+        return {index: self._real(rng) for index, rng in streams.items()}
+
     def _real(self, rng: torch.Generator) -> Tensor:
-        """A batch of pictures, placed at random: [B,3,R,R] in -1..1."""
-        chosen = torch.multinomial(self.weights, self.config.batch, replacement=True, generator=rng)
+        shape = (self.micro_batches.size,)
+        chosen = random_samples(self._choose, shape, rng)
         behind = None
         if self.backgrounds is not None:
-            numbers = torch.randint(len(self.backgrounds), chosen.shape, generator=rng)
+            numbers = random_samples(partial(torch.randint, len(self.backgrounds)), shape, rng)
             behind = self.backgrounds[numbers].to(self.device)
         return placed(self.pictures[chosen].to(self.device), self.config.resolution, self.placement, rng, behind)
+
+    def _choose(self, shape: tuple[int], generator: torch.Generator) -> Tensor:
+        """Numbers of pictures, by their weights."""
+        return torch.multinomial(self.weights, shape[0], replacement=True, generator=generator)
 
     def _logits(self, name: str, images: Tensor, rng: torch.Generator) -> Tensor:
         """What a discriminator says of augmented images."""
         policy = self.config.feature_augmentation if name == "projected" else self.config.augmentation
         return self._networks[name](augment(images, policy, rng))
 
-    def _update(self, name: str, loss: Tensor) -> None:
-        loss.backward()
-        update(self._optimizers[name], loss, name, self.steps_done)
+    def _update(self, name: str, compute: Callable[[int], Losses]) -> Losses:
+        """One update of a network from the gradients that `compute` adds up for each micro-batch."""
+        optimizer = self._optimizers[name]
+        projected = [self.projected] if self.projected else []  # its spectral norm is estimated in every forward pass
+        losses = self.micro_batches.gradients(optimizer.param_groups[0]["params"], compute, averaged=projected)
+        losses = {key: loss.detach() for key, loss in losses.items()}
+        update(optimizer, torch.stack(list(losses.values())), name, self.steps_done)
+        return losses
 
-    def _update_generator(self, rng: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
+    def _update_generator(self, streams: dict[int, torch.Generator]) -> tuple[dict[int, Tensor], Losses]:
+        """-> the images of each micro-batch of this process, and the losses."""
         for name in self._networks:
             set_trainable(self._optimizers[name], name == "generator")
-        fake = self.generator.synthesize(self._styles(self.config.batch, rng), generator=rng)
-        losses = {}
-        total = torch.zeros((), device=self.device)
-        if self.config.pixel_weight:
-            losses["G"] = generator_loss(self._logits("discriminator", fake, rng))
-            total = total + losses["G"] * self.config.pixel_weight
-        if self.projected:
-            losses["G features"] = generator_loss(self._logits("projected", fake, rng), "hinge")
-            total = total + losses["G features"] * self.config.feature_weight
-        self._update("generator", total)
-        return fake.detach(), losses
+        fakes: dict[int, Tensor] = {}
 
-    def _regularise_path(self, rng: torch.Generator) -> Tensor:
+        def compute(index: int) -> Losses:
+            rng = streams[index]
+            fake = synthesize(self.generator, self._styles(self.micro_batches.size, rng), rng)
+            losses = {}
+            total = torch.zeros((), device=self.device)
+            if self.config.pixel_weight:
+                losses["G"] = generator_loss(self._logits("discriminator", fake, rng))
+                total = total + losses["G"] * self.config.pixel_weight
+            if self.projected:
+                losses["G features"] = generator_loss(self._logits("projected", fake, rng), "hinge")
+                total = total + losses["G features"] * self.config.feature_weight
+            total.backward()
+            fakes[index] = fake.detach()
+            return losses
+
+        return fakes, self._update("generator", compute)
+
+    def _regularise_path(self, streams: dict[int, torch.Generator]) -> Losses:
         """Path-length penalty (StyleGAN2, eq. 4) on half a batch, as NVIDIA's code does."""
-        ws = self._styles(max(1, self.config.batch // 2), rng)
-        fake = self.generator.synthesize(ws, generator=rng)
-        noise = torch.randn(fake.shape, generator=rng).to(fake) / self.config.resolution
-        (gradient,) = torch.autograd.grad((fake * noise).sum(), ws, create_graph=True)
-        lengths = gradient.square().sum(dim=2).mean(dim=1).sqrt()
-        mean = self.mean_path.lerp(lengths.mean(), 0.01)
-        self.mean_path = mean.detach()
-        penalty = (lengths - mean).square().mean()
-        self._update("generator", penalty * self.config.path_weight * self.config.path_every)
-        return penalty
+
+        def compute(index: int) -> Losses:
+            rng = streams[index]
+            ws = self._styles(max(1, self.micro_batches.size // 2), rng)
+            fake = synthesize(self.generator, ws, rng)
+            noise = random_samples(torch.randn, fake.shape, rng).to(fake) / self.config.resolution
+            (gradient,) = torch.autograd.grad((fake * noise).sum(), ws, create_graph=True)
+            lengths = gradient.square().sum(dim=2).mean(dim=1).sqrt()
+            mean = self.mean_path.lerp(lengths.mean(), 0.01)
+            penalty = (lengths - mean).square().mean()
+            (penalty * self.config.path_weight * self.config.path_every).backward()
+            return {"path": penalty, "mean path": mean}
+
+        losses = self._update("generator", compute)
+        self.mean_path = losses.pop("mean path")
+        return losses
 
     def _update_discriminator(
-        self, name: str, real: Tensor, fake: Tensor, rng: torch.Generator
+        self, name: str, reals: dict[int, Tensor], fakes: dict[int, Tensor], streams: dict[int, torch.Generator]
     ) -> tuple[Tensor, Tensor]:
         """-> the losses on generated images and on pictures."""
         kind: GanLoss = "hinge" if name == "projected" else "softplus"
         set_trainable(self._optimizers[name], True)
-        on_fake = fake_loss(self._logits(name, fake, rng), kind)
-        on_real = real_loss(self._logits(name, real, rng), kind)
-        self._update(name, on_fake + on_real)
-        return on_fake, on_real
 
-    def _regularise_gradient(self, real: Tensor, rng: torch.Generator) -> Tensor:
-        real = real.detach().requires_grad_(True)
-        penalty = r1_penalty(self._logits("discriminator", real, rng), real)
-        self._update("discriminator", penalty * (self.config.r1_gamma / 2 * self.config.r1_every))
-        return penalty
+        def compute(index: int) -> Losses:
+            on_fake = fake_loss(self._logits(name, fakes[index], streams[index]), kind)
+            on_real = real_loss(self._logits(name, reals[index], streams[index]), kind)
+            (on_fake + on_real).backward()
+            return {"fake": on_fake, "real": on_real}
+
+        losses = self._update(name, compute)
+        return losses["fake"], losses["real"]
+
+    def _regularise_gradient(self, reals: dict[int, Tensor], streams: dict[int, torch.Generator]) -> Losses:
+        def compute(index: int) -> Losses:
+            real = reals[index].detach().requires_grad_(True)
+            penalty = r1_penalty(self._logits("discriminator", real, streams[index]), real)
+            (penalty * (self.config.r1_gamma / 2 * self.config.r1_every)).backward()
+            return {"R1": penalty}
+
+        return self._update("discriminator", compute)
 
     @torch.no_grad()
     def _update_average(self) -> None:

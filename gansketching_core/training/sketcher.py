@@ -19,9 +19,11 @@ from ..datasets import ImageSet, hold_out, image_names
 from ..images import resize
 from ..networks.photosketch import PhotoSketch
 from ..options import Options, option
-from ..random_streams import seeded_init, stream
+from ..random_streams import random_samples, seeded_init
 from ..sketches.distance import chamfer
 from . import loop
+from .distributed import ALONE, Team
+from .micro_batches import Losses, MicroBatches, micro_batch_option
 from .optimizers import update
 from .sketcher_data import SIDE, augment_pairs, balanced, degrade, ink_of_lines, pairs_from_file, pairs_from_photos
 
@@ -47,20 +49,32 @@ class SketcherConfig(Options):
     settle: float = option(0.2, "Last share of the training with fixed batch-norm statistics.", ge=0, le=1)
     precision: Literal["float32", "bfloat16"] = option("bfloat16", "bfloat16 is faster where the hardware supports it.")
     seed: int = option(0, "Seed of every random number.", ge=0, le=2**63 - 1)
+    micro_batch: int = micro_batch_option(
+        " Batch normalisation and the overlap are then those of a micro-batch, which changes the training a little."
+    )
 
 
 class SketcherTrainer(loop.Trainer):
     """Trains a PhotoSketch on pairs, see `sketcher_data`: call `step` repeatedly, then `result`.
 
-    Equal seeds give equal runs, also across a stop and `load_state_dict`.
+    Equal seeds give equal runs, also across a stop and `load_state_dict`, in any number of processes (`team`).
     """
 
     def __init__(
-        self, config: SketcherConfig, photos: Tensor, pairs: Tensor | None = None, *, device: torch.device | str = "cpu"
+        self,
+        config: SketcherConfig,
+        photos: Tensor,
+        pairs: Tensor | None = None,
+        *,
+        device: torch.device | str = "cpu",
+        team: Team = ALONE,
     ):
         self.config = config
-        self.photos = photos
-        self.pairs = pairs
+        self.team = team
+        self._small = MicroBatches(config.batch, config.micro_batch, team=team)
+        self._large = self._small.of_batch(max(2, config.batch // 4))
+        self.data = photos if pairs is None else torch.cat([photos, pairs])
+        self._photo_count = len(photos)
         self.device = torch.device(device)
         with seeded_init(config.seed):
             self.net = PhotoSketch(width=config.width, blocks=config.blocks).to(self.device)
@@ -71,35 +85,51 @@ class SketcherTrainer(loop.Trainer):
         started = time.perf_counter()
         config = self.config
         k = self.steps_done
-        rng = stream(config.seed, "sketcher training", k)
-        photo, ink = self._batch(k % config.large_every == config.large_every - 1, rng)
-        photo = degrade(photo, rng).to(self.device)
+        is_large = k % config.large_every == config.large_every - 1
+        micro_batches = self._large if is_large else self._small
+        streams = micro_batches.streams(config.seed, "sketcher training", k)
         self.net.train(k < config.steps * (1 - config.settle))
         decay = 0.5 + 0.5 * math.cos(math.pi * min(1, k / config.steps))
         self.optimizer.param_groups[0]["lr"] = config.learning_rate * decay
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
-            raw = self.net.model[:-1](photo)
-        losses = drawing_losses(raw.float(), ink.to(self.device))
-        total = losses["match"] + losses["overlap"]
-        total.backward()
-        update(self.optimizer, total, "drawing", k)
+
+        def compute(index: int) -> Losses:
+            rng = streams[index]
+            photo, ink = self._pairs(is_large, micro_batches.size, rng)
+            photo = degrade(photo, rng).to(self.device)
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
+                raw = self.net.model[:-1](photo)
+            losses = drawing_losses(raw.float(), ink.to(self.device))
+            (losses["match"] + losses["overlap"]).backward()
+            return {name: loss.detach() for name, loss in losses.items()}
+
+        parameters = self.optimizer.param_groups[0]["params"]
+        losses = micro_batches.gradients(parameters, compute, averaged=[self.net])
+        update(self.optimizer, torch.stack(list(losses.values())), "drawing", k)
         self.steps_done += 1
-        values = {name: float(value.detach()) for name, value in losses.items()}
+        values = {name: float(value) for name, value in losses.items()}
         return loop.StepReport(k, values, time.perf_counter() - started)
 
-    def _batch(self, large: bool, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+    def _pairs(self, large: bool, count: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
         """Augmented pairs, at 128 px if `large`, else at 64 px: photo [B,3,S,S] in -1..1, ink [B,1,S,S] in 0..1."""
-        count = max(2, self.config.batch // 4) if large else self.config.batch
         stroke_width = self.config.stroke_width * 64 * (1 if large else 2)  # in pixels of the pairs, of 128 px
-        from_pairs = round(count * self.config.pairs_share) if self.pairs is not None else 0
-        parts = []
-        for source, share in (self.photos, count - from_pairs), (self.pairs, from_pairs):
-            if source is not None and share:
-                parts.append(source[torch.randint(len(source), (share,), generator=rng)])
-        photo, ink = augment_pairs(torch.cat(parts).float() / 255, stroke_width, rng)
+        chosen = random_samples(self._choose, (count,), rng)
+        photo, ink = augment_pairs(self.data[chosen].float() / 255, stroke_width, rng)
         if large:
             return photo, ink
         return F.avg_pool2d(photo, 2), F.avg_pool2d(ink, 2)
+
+    def _choose(self, shape: tuple[int], generator: torch.Generator) -> Tensor:
+        """Numbers of a batch's pairs: those made of photos first, then the given ones."""
+        given = len(self.data) - self._photo_count
+        from_given = round(shape[0] * self.config.pairs_share) if given else 0
+        chosen = []
+        for first, length, share in (
+            (0, self._photo_count, shape[0] - from_given),
+            (self._photo_count, given, from_given),
+        ):
+            if share:
+                chosen.append(first + torch.randint(length, (share,), generator=generator))
+        return torch.cat(chosen)
 
     def result(self) -> PhotoSketch:
         """The network as trained so far: a copy in evaluation mode, frozen, float32 on the CPU."""
@@ -151,22 +181,27 @@ def train_sketcher(
     on_step: Callable[[loop.StepReport], None] | None = None,
     resume: bool = True,
     device: torch.device | str = "cpu",
+    team: Team = ALONE,
 ) -> PhotoSketch:
     """Train a network and save it in half precision. Every tenth photo of each folder is held out, for evaluation.
 
     photos: folder or zip of photos of single objects on white. pairs: .npz file of pairs, see `pairs_from_file`. out:
-    file of the network; the state of an unfinished training is beside it.
+    file of the network; the state of an unfinished training is beside it. The first process of `team` writes both.
     """
     state_file = out.with_name(out.name + ".state.pt")
     training, _ = hold_out(image_names(photos))
     chosen = ImageSet(photos, SIDE, names=balanced(training, config.photo_count))
     log.info("computing the contours of %d photos", len(chosen))
     given = pairs_from_file(pairs) if pairs else None
-    trainer = SketcherTrainer(config, pairs_from_photos(chosen), given, device=device)
+    trainer = SketcherTrainer(config, pairs_from_photos(chosen), given, device=device, team=team)
     history = loop.resume(trainer, state_file) if resume else []
     loop.train(trainer, config.steps, state_file, history, on_step=on_step)
     net = trainer.result()
     about = {"training": config.model_dump_json(), "photos": str(len(chosen))}
-    save_photosketch(net, out, dtype=torch.float16, metadata=about)
-    state_file.unlink(missing_ok=True)
+
+    def save() -> None:
+        save_photosketch(net, out, dtype=torch.float16, metadata=about)
+        state_file.unlink(missing_ok=True)
+
+    team.first(save)
     return net

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from ..datasets import ImageSet
 from ..images import resize
+from ..random_streams import random_samples
 from ..sketches.strokes import skeleton
 
 SIDE = 128  # pixels of the training pairs
@@ -135,7 +136,7 @@ def augment_pairs(x: Tensor, stroke_width: float, rng: torch.Generator) -> tuple
     width is in pixels.
     """
     count, _, side, _ = x.shape
-    chance = torch.rand(count, 6, generator=rng)
+    chance = random_samples(torch.rand, (count, 6), rng)
     angle = chance[:, 0] * 2 * math.pi
     angle = torch.where(chance[:, 5] < 0.5, (chance[:, 0] - 0.5) * 0.5, angle)  # half of them nearly upright
     zoom = 0.55 + 0.55 * chance[:, 1]
@@ -160,11 +161,17 @@ def ink_of_lines(distance: Tensor, stroke_width: float) -> Tensor:
 def mix_colours(photo: Tensor, rng: torch.Generator) -> Tensor:
     """Photos [B,3,H,W] in 0..1 with their channels mixed and their contrast changed at random; white stays white."""
     count = len(photo)
-    swap = torch.stack([torch.eye(3)[torch.randperm(3, generator=rng)] for _ in range(count)])
-    swap[torch.rand(count, generator=rng) < 0.7] = torch.eye(3)
-    mix = swap + 0.15 * torch.randn(count, 3, 3, generator=rng)
-    mix = mix * (0.7 + 0.6 * torch.rand(count, 1, 1, generator=rng))
+    swap = random_samples(_permutations, (count, 3, 3), rng)
+    swap[random_samples(torch.rand, (count,), rng) < 0.7] = torch.eye(3)
+    mix = swap + 0.15 * random_samples(torch.randn, (count, 3, 3), rng)
+    mix = mix * (0.7 + 0.6 * random_samples(torch.rand, (count, 1, 1), rng))
     return (1 - torch.einsum("bij,bjhw->bihw", mix, 1 - photo)).clamp(0, 1)
+
+
+def _permutations(shape: Sequence[int], generator: torch.Generator) -> Tensor:
+    """Random permutation matrices of a shape [B,N,N]."""
+    count, size, _ = shape
+    return torch.stack([torch.eye(size)[torch.randperm(size, generator=generator)] for _ in range(count)])
 
 
 def change_ground(photo: Tensor, inside: Tensor, rng: torch.Generator) -> Tensor:
@@ -173,9 +180,10 @@ def change_ground(photo: Tensor, inside: Tensor, rng: torch.Generator) -> Tensor
     inside: [B,1,H,W], 1 inside the object and 0 on the ground.
     """
     count, side = len(photo), photo.shape[-1]
-    colour = 1 - torch.rand(count, 3, generator=rng) * torch.rand(count, 1, generator=rng)
-    gradient = torch.linspace(-0.5, 0.5, side)[None, None, :, None] * torch.rand(count, 1, 1, 1, generator=rng)
-    colour[torch.rand(count, generator=rng) < 0.67] = 1
+    colour = 1 - random_samples(torch.rand, (count, 3), rng) * random_samples(torch.rand, (count, 1), rng)
+    ramp = torch.linspace(-0.5, 0.5, side)[None, None, :, None]
+    gradient = ramp * random_samples(torch.rand, (count, 1, 1, 1), rng)
+    colour[random_samples(torch.rand, (count,), rng) < 0.67] = 1
     gradient = gradient * (colour.amin(dim=1) < 1)[:, None, None, None]
     ground = 1 - F.avg_pool2d(inside, 3, stride=1, padding=1, count_include_pad=False)
     return (photo + ground * (colour[:, :, None, None] - 1 + gradient)).clamp(0, 1)
@@ -184,11 +192,11 @@ def change_ground(photo: Tensor, inside: Tensor, rng: torch.Generator) -> Tensor
 def degrade(photo: Tensor, rng: torch.Generator) -> Tensor:
     """Blur and noise, as in generated images, each on about half of the photos [B,3,H,W] in -1..1."""
     count = len(photo)
-    amount = torch.rand(count, 2, 1, 1, 1, generator=rng)
-    applies = torch.rand(count, 2, 1, 1, 1, generator=rng) < 0.5
+    amount = random_samples(torch.rand, (count, 2, 1, 1, 1), rng)
+    applies = random_samples(torch.rand, (count, 2, 1, 1, 1), rng) < 0.5
     blurred = F.avg_pool2d(photo, 3, stride=1, padding=1, count_include_pad=False)
     photo = torch.where(applies[:, 0], torch.lerp(photo, blurred, amount[:, 0]), photo)
-    fine = torch.randn(photo.shape, generator=rng)
+    fine = random_samples(torch.randn, photo.shape, rng)
     coarse = F.avg_pool2d(fine, 3, stride=1, padding=1) * 2  # artefacts of generators are larger than a pixel
-    noise = torch.where(torch.rand(count, 1, 1, 1, generator=rng) < 0.5, fine, coarse)
+    noise = torch.where(random_samples(torch.rand, (count, 1, 1, 1), rng) < 0.5, fine, coarse)
     return torch.where(applies[:, 1], photo + 0.12 * amount[:, 1] * noise, photo)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..networks.stylegan2 import GanConfig, Mapping
+from ..networks.stylegan2 import GanConfig, Generator, Mapping
+from ..random_streams import part_of, random_samples
 
 
 def random_styles(
@@ -16,9 +17,16 @@ def random_styles(
     `mixing` is the probability, 0..1, that the batch mixes two latents; all samples change at the same random layer.
     `rng` is on the CPU. `labels`, [batch], are classes for class-conditional models.
     """
-    z = torch.randn(2, batch, gan.z_dim, generator=rng).to(mapping.w_shift.device)
+    z = random_samples(torch.randn, (2, batch, gan.z_dim), rng, axis=1).to(mapping.w_shift.device)
     crossover = int(torch.randint(1, gan.style_count, (), generator=rng))
     is_mixed = float(torch.rand((), generator=rng)) < mixing
     first = mapping(z[0], labels)[:, None].expand(-1, gan.style_count, -1)
     second = mapping(z[1], labels)[:, None].expand(-1, gan.style_count, -1) if is_mixed else first
     return torch.cat([first[:, :crossover], second[:, crossover:]], dim=1)
+
+
+def synthesize(generator: Generator, ws: Tensor, rng: torch.Generator) -> Tensor:
+    """Images [B,3,R,R] of w+ [B,L,w_dim] with random noise maps, from the stream of a batch or of a part of it."""
+    part = part_of(rng)
+    maps = generator.synthesis.noise_maps(len(ws) * part.count, "random", rng)
+    return generator.synthesize(ws, noise=[part.of(noise) for noise in maps if noise is not None])
