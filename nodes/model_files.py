@@ -25,7 +25,8 @@ ROOT = Path(__file__).resolve().parent.parent
 MODEL_FILES = frozenset({".safetensors", ".pt", ".pth", ".pkl"})
 RESULTS, RUNS = "gansketching", "runs"  # output/gansketching/<name>.safetensors and output/gansketching/runs/<key>/
 LATENTS, DIRECTIONS = "latents", "directions"  # further folders of output/gansketching
-RESERVED = (RUNS, LATENTS, DIRECTIONS)
+EXPORTS, PAGES = "exports", "pages"  # nothing in them is listed
+RESERVED = (RUNS, LATENTS, DIRECTIONS, EXPORTS, PAGES)
 NOTHING = "nothing here yet"  # the only choice of an empty list
 
 host.register_models("stylegan", MODEL_FILES)
@@ -215,20 +216,21 @@ def _missing_base(customised: Path, summary: FileSummary) -> str:
     )
 
 
-def new_result(name: str, kind: str = "") -> Path:
+def new_result(name: str, kind: str = "", end: str = ".safetensors") -> Path:
     """A file in output/gansketching that does not exist yet: name_00001.safetensors, name_00002.safetensors ...
 
     Args:
         name: may have folders. Characters that some file system refuses become "_"; no name leads out of the folder.
-        kind: LATENTS or DIRECTIONS for their own folder, "" for a model.
+        kind: LATENTS, DIRECTIONS, EXPORTS or PAGES for their own folder, "" for a model.
+        end: of the file's name, instead of ".safetensors"; "" for a folder.
     """
     parts = [_plain(part) for part in re.split(r"[/\\]", name)]
     *folders, stem = [part for part in parts if part] or [kind or "customised"]
     if not kind:
         folders = [f"{part}_" if part.lower() in RESERVED else part for part in folders]
     folder = (results_folder() / kind).joinpath(*folders)
-    number = host.free_number(folder, rf"{re.escape(stem)}_(\d+)\.safetensors$")
-    return folder / f"{stem}_{number:05}.safetensors"
+    number = host.free_number(folder, rf"{re.escape(stem)}_(\d+){re.escape(end)}$")
+    return folder / f"{stem}_{number:05}{end}"
 
 
 def save(name: str, kind: str, write: Callable[[Path], object], contents: str) -> dict:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,7 +18,7 @@ from torch import Tensor
 
 from ..files import atomic_write
 from ..networks.resampling import TAPS
-from ..networks.stylegan2 import ACTIVATION_GAIN, EqualLinear, GanModel, StyledConv, ToRGB
+from ..networks.stylegan2 import ACTIVATION_GAIN, EqualLinear, GanModel, Mapping, StyledConv, ToRGB
 from ..options import Options, option
 from .native import finite_copies
 
@@ -54,7 +55,8 @@ def export_onnx(
         psi [1]: truncation, 1 for none; of "all" and "mapping".
         ws [B, L, w_dim]: one w for each layer; of "synthesis".
         noise_0, noise_1 ... [1 or B,1,s,s]: N(0,1), with noise="input"; not of "mapping".
-    Outputs: images [B,3,R,R] in about -1..1 (not clipped); of "mapping" w [B, w_dim].
+    Outputs: images [B,3,R,R] in about -1..1 (not clipped); of "mapping" w [B, w_dim], or ws [B, L, w_dim] of
+    a model that keeps the w of its finer layers from the original.
 
     Raises ValueError if the package onnx is missing or too old for the opset, or a weight is NaN or infinite.
     """
@@ -65,9 +67,12 @@ def export_onnx(
         ws = graph.input("ws", "batch", model.config.style_count, model.config.w_dim)
         styles = [graph.run("Gather", ws, graph.integers(k), axis=1) for k in range(model.config.style_count)]
     else:
-        styles = [_mapping(graph, model)] * model.config.style_count
-    if config.part == "mapping":
+        styles = _styles(graph, model)
+    if config.part == "mapping" and model.details is None:
         graph.output(styles[0], "w", "batch", model.config.w_dim)
+    elif config.part == "mapping":
+        rows = [graph.run("Unsqueeze", style, graph.integers([1])) for style in styles]
+        graph.output(graph.run("Concat", *rows, axis=1), "ws", "batch", model.config.style_count, model.config.w_dim)
     else:
         size = model.config.resolution
         graph.output(_synthesis(graph, model, styles, config.noise), "images", "batch", 3, size, size)
@@ -80,7 +85,7 @@ class _Graph:
     def __init__(self, config: OnnxConfig, dtype: torch.dtype):
         if dtype not in (torch.float32, torch.float16):
             raise ValueError(f"weights in ONNX files are float32 or float16, not {dtype}")
-        self.onnx = _onnx()
+        self.onnx = require_onnx()
         newest = self.onnx.defs.onnx_opset_version()
         if config.opset > newest:
             raise ValueError(
@@ -111,7 +116,7 @@ class _Graph:
 
     def numbers(self, value: Tensor | float) -> str:
         """A constant of float32 that is stored as such."""
-        return self._constant(torch.as_tensor(value, dtype=torch.float32).cpu().numpy())
+        return self._constant(torch.as_tensor(value, dtype=torch.float32).detach().cpu().numpy())
 
     def integers(self, values: int | list[int]) -> str:
         """A constant of whole numbers, without axes or with one."""
@@ -152,7 +157,8 @@ class _Graph:
         return proto.SerializeToString(deterministic=True)
 
 
-def _onnx() -> Any:
+def require_onnx() -> Any:
+    """The package onnx. ValueError if it is not installed."""
     try:
         import onnx
         import onnx.checker
@@ -164,19 +170,31 @@ def _onnx() -> Any:
     return onnx
 
 
-def _mapping(graph: _Graph, model: GanModel) -> str:
-    """z, labels and psi -> truncated w [B, w_dim]."""
-    mapping, config = model.generator.mapping, model.config
-    x = _normalise(graph, graph.input("z", "batch", config.z_dim), config.z_dim)
-    if mapping.embed is not None:
+def _styles(graph: _Graph, model: GanModel) -> list[str]:
+    """z, labels and psi -> the truncated w [B, w_dim] of each layer."""
+    config, details = model.config, model.details
+    z = _normalise(graph, graph.input("z", "batch", config.z_dim), config.z_dim)
+    label = graph.input("labels", "batch", dtype="INT64") if config.class_count else None
+    psi = graph.input("psi", 1)
+    w = _mapping(graph, model.generator.mapping, model.w_mean, z, label, psi)
+    if details is None:
+        return [w] * config.style_count
+    original = _mapping(graph, details.mapping, details.w_mean, z, label, psi)
+    return [w] * details.first + [original] * (config.style_count - details.first)
+
+
+def _mapping(graph: _Graph, mapping: Mapping, w_mean: Tensor, z: str, label: str | None, psi: str) -> str:
+    """Normalised z, labels and psi -> truncated w [B, w_dim]."""
+    x = z
+    if mapping.embed is not None and label is not None:
         weight, bias = mapping.embed.folded()
         table = weight.t() + bias  # [classes, w_dim]
-        label = graph.run("Gather", graph.weights(table), graph.input("labels", "batch", dtype="INT64"), axis=0)
-        x = graph.run("Concat", x, _normalise(graph, label, config.w_dim), axis=1)
+        embedded = graph.run("Gather", graph.weights(table), label, axis=0)
+        x = graph.run("Concat", x, _normalise(graph, embedded, len(w_mean)), axis=1)
     for layer in mapping.layers:
         x = graph.run("LeakyRelu", _linear(graph, x, layer), alpha=0.2)
-    centred = graph.run("Add", x, graph.numbers(mapping.w_shift - model.w_mean))
-    return graph.run("Add", graph.run("Mul", centred, graph.input("psi", 1)), graph.numbers(model.w_mean))
+    centred = graph.run("Add", x, graph.numbers(mapping.w_shift - w_mean))
+    return graph.run("Add", graph.run("Mul", centred, psi), graph.numbers(w_mean))
 
 
 def _normalise(graph: _Graph, x: str, size: int) -> str:  # [B, size]
@@ -272,8 +290,10 @@ def onnx_difference(model: GanModel, path: str | Path, config: OnnxConfig = Onnx
     z = torch.randn(2, model.config.z_dim, generator=rng)
     labels = torch.arange(2) % classes if classes else None
     maps: Any = generator.synthesis.noise_maps(2, "random", rng) if config.noise == "input" else config.noise
-    w = model.w_mean.cpu().lerp(generator.map(z, labels), 0.7)
-    ws = w[:, None].repeat(1, model.config.style_count, 1)
+    details = model.details and model.details.to(torch.device("cpu"))
+    model = replace(model, generator=generator, w_mean=model.w_mean.cpu(), details=details)
+    w = model.style_means().lerp(model.styles(z, labels), 0.7)
+    ws = w if w.ndim == 3 else w[:, None].repeat(1, model.config.style_count, 1)
     values = {"z": z, "psi": torch.tensor([0.7]), "ws": ws, "labels": labels}
     values |= {f"noise_{k}": noise for k, noise in enumerate(maps if isinstance(maps, list) else [])}
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
