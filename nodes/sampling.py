@@ -51,7 +51,7 @@ class Sample:
 class SideBySide:
     DISPLAY_NAME = "Images Side by Side"
     CATEGORY = "GANSketching/sampling"
-    DESCRIPTION = "Puts two batches of images, such as before and after, into one picture with titles."
+    DESCRIPTION = "Puts one or two batches of images, such as before and after, into one picture with titles."
     SEARCH_ALIASES = ("compare", "grid", "contact sheet", "before after", "image grid")
     RETURN_TYPES = ("IMAGE",)
     RETURN_NAMES = ("picture",)
@@ -59,16 +59,20 @@ class SideBySide:
     FUNCTION = "compose"
     INPUT_TYPES = ui.inputs(
         left=ui.socket("IMAGE", "The images on the left."),
-        right=ui.socket("IMAGE", "The images on the right."),
         left_title=ui.text("original", "Title of the left images."),
         right_title=ui.text("customised", "Title of the right images."),
         columns=ui.integer(0, 0, 64, "Columns of each grid. 0: as many as make the largest grid about square."),
-        optional={"sketches": ui.socket("IMAGE,MASK", "Sketches to show first, at most as many as there are images.")},
+        optional={
+            "right": ui.socket("IMAGE", "The images on the right. Without any, the picture is one grid."),
+            "sketches": ui.socket("IMAGE,MASK", "Sketches to show first, at most as many as there are images."),
+        },
     )
 
-    def compose(self, left, right, left_title, right_title, columns, sketches=None):
-        parts = [(left_title, left), (right_title, right)]
+    def compose(self, left, right=None, left_title="", right_title="", columns=0, sketches=None):
+        parts = [(left_title, left)]
+        if right is not None:
+            parts.append((right_title, right))
         if sketches is not None:
             sketches = to_comfy(from_comfy(sketches))  # a MASK becomes black on white
-            parts.insert(0, ("sketches", sketches[: max(len(left), len(right))]))
+            parts.insert(0, ("sketches", sketches[: max(len(batch) for _, batch in parts)]))
         return (pictures.to_image(pictures.labelled(parts, columns=columns)),)

@@ -14,6 +14,8 @@ EDITOR = {path.stem: json.loads(path.read_text("utf-8")) for path in (ROOT / "wo
 API = {path.stem: json.loads(path.read_text("utf-8")) for path in (ROOT / "workflows/api").glob("*.json")}
 NOTES = {"MarkdownNote", "Note"}
 TITLE_BAR = 30  # pixels above a node's position
+FOLDED = 150  # width of a folded node, in pixels
+WIDEST, HIGHEST = 1750, 1100  # of a template: the editor then shows it with readable text
 
 
 def api_inputs(node: dict, links: dict, node_class: type) -> dict:
@@ -97,6 +99,8 @@ def box(item: dict) -> tuple[float, float, float, float]:
         x, y, width, height = item["bounding"]
         return x, y, x + width, y + height
     (x, y), (width, height) = item["pos"], item["size"]
+    if item["flags"].get("collapsed"):
+        width, height = FOLDED, 0
     return x, y - TITLE_BAR, x + width, y + height
 
 
@@ -113,11 +117,26 @@ def test_layout_is_tidy(registry, name):
         outer = [box(group) for group in workflow["groups"]]
         inside = [o for o in outer if o[0] <= inner[0] and o[1] <= inner[1] and o[2] >= inner[2] and o[3] >= inner[3]]
         assert len(inside) == (node["type"] not in NOTES), f"node {node['id']} is not inside one group"
-        if node["type"] not in NOTES:
+        if node["type"] not in NOTES and not node["flags"].get("collapsed"):
             widgets, _ = widgets_and_sockets(registry[node["type"]])
             shown = [options for _, options in widgets.values() if not options.get("advanced")]
             rows = max(len(node["inputs"]), len(node["outputs"])) * 20 + len(shown) * 24
             assert node["size"][1] >= rows, f"node {node['id']} is too low for its {rows} px of rows"
+    left, top, right, bottom = zip(*[box(item) for item in workflow["nodes"] + workflow["groups"]])
+    assert max(right) - min(left) <= WIDEST and max(bottom) - min(top) <= HIGHEST
     order = {node["id"]: node["order"] for node in workflow["nodes"]}
     assert sorted(order.values()) == list(range(len(order)))
     assert all(order[source] < order[target] for _, source, _, target, *_ in workflow["links"])
+
+
+@pytest.mark.parametrize("name", ["draw_your_own_gan", "sketch_to_image", "photo_editing"])
+def test_apps_name_existing_widgets_and_outputs(registry, name):
+    """`extra.linearData` lists [node, widget] and nodes whose pictures App Mode shows."""
+    nodes = {node["id"]: node for node in EDITOR[name]["nodes"]}
+    extra = EDITOR[name]["extra"]
+    assert extra["linearMode"] is True and extra["linearData"]["outputs"]
+    for number, widget in extra["linearData"]["inputs"]:
+        widgets, _ = widgets_and_sockets(registry[nodes[number]["type"]])
+        assert widget in widgets or (nodes[number]["type"], widget) == ("GANSketching_FineTuneMapping", "training")
+    for number in extra["linearData"]["outputs"]:
+        assert registry[nodes[number]["type"]].OUTPUT_NODE
