@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import builtins
+import re
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
 from formats import SMALL, small_model
+from PIL import Image
 from pydantic import ValidationError
 
 from gansketching_core import OnnxConfig, export_onnx
@@ -16,6 +21,7 @@ from gansketching_core.networks.stylegan2 import GanModel
 onnx = pytest.importorskip("onnx", reason='onnx is not installed (pip install -e ".[onnx]")')
 onnxruntime = pytest.importorskip("onnxruntime", reason='onnxruntime is not installed (pip install -e ".[onnx]")')
 
+DOCS = Path(__file__).resolve().parents[2] / "docs" / "export.md"
 CONDITIONAL = SMALL.model_copy(update={"class_count": 5, "conv_clamp": 0.9, "z_dim": 11})
 
 
@@ -133,3 +139,15 @@ def test_without_the_package_onnx(tmp_path, model, monkeypatch):
     with pytest.raises(ValueError, match=r'pip install "gansketching\[onnx\]"'):
         export_onnx(model, tmp_path / "a.onnx")
     assert onnx_difference(model, tmp_path / "a.onnx") is None
+
+
+def test_the_example_without_torch(tmp_path, model):
+    """Of docs/export.md, with a module called torch that cannot be imported."""
+    example = re.search(r"```python\n(.+?)```", DOCS.read_text("utf-8"), re.DOTALL).group(1)
+    export_onnx(model, tmp_path / "fruit.onnx")
+    (tmp_path / "torch.py").write_text("raise ImportError('the example needs no torch')")
+    (tmp_path / "example.py").write_text(example)
+    done = subprocess.run([sys.executable, "example.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    with Image.open(tmp_path / "samples.png") as picture:
+        assert picture.size == (4 * 32, 32)
