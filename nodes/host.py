@@ -7,8 +7,8 @@ cancelling are ComfyUI's. Anywhere else the same calls have plain fallbacks, whi
     host.set_hooks(progress=lambda value, total, preview: ..., poll=lambda: ...)
 
 `progress` gets whole numbers and a PIL image or None; `poll` is called often and cancels by raising. Without
-`set_folders`, a folder comes from GANSKETCHING_INPUT, _OUTPUT, _TEMP or _MODELS, else it is input, output, temp or
-models in the working directory. Folders are looked up at every call, so they can be set at any time.
+`set_folders`, the folders are input, output, temp and models in the working directory. Folders are looked up at every
+call, so they can be set at any time.
 """
 
 from __future__ import annotations
@@ -69,8 +69,7 @@ def folder(name: str) -> Path:
     """The folder called "input", "output", "temp" or "models". It may not exist yet."""
     if IN_COMFYUI:
         return Path(folder_paths.models_dir if name == "models" else folder_paths.get_directory_by_type(name))
-    fallback = os.environ.get(f"GANSKETCHING_{name.upper()}") or name
-    return _folders.get(name) or Path(fallback).absolute()
+    return _folders.get(name) or Path(name).absolute()
 
 
 def register_models(name: str, extensions: Collection[str]) -> None:
@@ -153,6 +152,7 @@ def model_on_device(model: GanModel, device: torch.device, *, discriminator: boo
         generator=on_device(model.generator, device),
         discriminator=on_device(model.discriminator, device) if discriminator and model.discriminator else None,
         w_mean=model.w_mean.to(device),
+        details=model.details and model.details.to(device),
     )
 
 
