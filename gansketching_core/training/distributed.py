@@ -64,7 +64,7 @@ class Team:
         """Yields each item in one of the processes, the next one to whichever is free."""
         yield from items
 
-    def map(self, function: Callable[[Item], Value], items: Iterable[Item]) -> Iterable[Value]:
+    def map(self, function: Callable[[Item], Tensor], items: Iterable[Item]) -> Iterable[Tensor]:
         """As the built-in `map`, but each item is worked on in one of the processes; all get all results, in order."""
         return map(function, items)
 
@@ -84,7 +84,8 @@ ALONE = Team()
 
 
 class _Processes(Team):
-    def __init__(self, rank: int, size: int, store: dist.Store):
+    def __init__(self, device: torch.device, rank: int, size: int, store: dist.Store):
+        self.device = device
         self.rank = rank
         self.size = size
         self._store = store
@@ -113,12 +114,18 @@ class _Processes(Team):
         while (index := self._store.add(key, 1) - 1) < len(items):
             yield items[index]
 
-    def map(self, function: Callable[[Item], Value], items: Iterable[Item]) -> Iterable[Value]:
+    def map(self, function: Callable[[Item], Tensor], items: Iterable[Item]) -> Iterable[Tensor]:
         items = list(items)
-        results: dict[int, Value] = {}
-        for part in self.agree(lambda: {k: function(items[k]) for k in self.claim(range(len(items)))}):
+
+        def work() -> dict[int, tuple[Tensor, str]]:
+            own = {k: function(items[k]) for k in self.claim(range(len(items)))}
+            return {k: (result.cpu(), result.device.type) for k, result in own.items()}
+
+        results: dict[int, tuple[Tensor, str]] = {}
+        for part in self.agree(work):
             results |= part
-        return [results[k] for k in range(len(items))]
+        in_order = [results[k] for k in range(len(items))]
+        return [result.to(self.device) if kind == self.device.type else result for result, kind in in_order]
 
     def distribute(self, rows: Tensor, row_counts: Sequence[int]) -> Tensor:
         """Every process sends each other one that one's section of its rows: all_to_all."""
@@ -155,7 +162,7 @@ def join(device: torch.device) -> tuple[Team, torch.device]:
     store, rank, size = next(rendezvous("env://"))
     dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=WAIT)
     atexit.register(dist.destroy_process_group)
-    return _Processes(rank, size, store), device
+    return _Processes(device, rank, size, store), device
 
 
 def _own_gpu(device: torch.device, local_rank: int) -> torch.device:

@@ -277,7 +277,9 @@ class SketchFinetuner(Trainer):
             on_batch=lambda *_: self.poll(),
             share=self.team.map,
         )
-        self.generator.mapping.load_state_dict(self.team.first(shifted.generator.mapping.state_dict))
+        weights = shifted.generator.mapping.state_dict()
+        weights = self.team.first(lambda: {name: value.cpu() for name, value in weights.items()})
+        self.generator.mapping.load_state_dict(weights)
         for name, parameter in self.trainable.items():
             self.average[name].copy_(parameter)
             self._initial[name].copy_(parameter)
