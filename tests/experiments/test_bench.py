@@ -8,6 +8,8 @@ import pytest
 import torch
 
 from gansketching_core.experiments.bench import bench
+from gansketching_core.experiments.live_tensors import count_live_tensors
+from gansketching_core.networks.photosketch import PhotoSketch
 from gansketching_core.networks.stylegan2 import GanConfig
 from gansketching_core.training.finetune_config import FinetuneConfig
 
@@ -28,3 +30,14 @@ def test_memory_of_a_gpu_is_measured_anew():
     first, larger, again = (bench(SMALL, batch, config, device=torch.device("cuda"), steps=1) for batch in (2, 16, 2))
     assert larger.sampling_memory > first.sampling_memory
     assert again.sampling_memory == pytest.approx(first.sampling_memory, rel=0.1)
+
+
+@pytest.mark.parametrize(("batch", "micro_batch", "precision"), [(4, 0, "float32"), (8, 4, "bfloat16")])
+def test_tensors_are_counted_without_computing_them(batch, micro_batch, precision):
+    options = {"batch": batch, "micro_batch": micro_batch, "precision": precision, "gradient_checkpointing": "off"}
+    config = FinetuneConfig(**options)
+    sketcher = PhotoSketch(width=4, blocks=2).eval()
+    counted = count_live_tensors(SMALL, config, sketcher)
+    assert counted == pytest.approx(count_live_tensors(SMALL, config, sketcher, compute=True), rel=0.01)
+    less = count_live_tensors(SMALL, config.model_copy(update={"gradient_checkpointing": "on"}), sketcher)
+    assert less < 0.8 * counted
