@@ -89,7 +89,7 @@ def _widths(config: GanConfig, multiplier: int) -> list[int]:
 
 def _channel_multiplier(model: GanModel) -> int:
     """The smallest channel_multiplier with which their networks are wide enough. ValueError for other obstacles."""
-    model.check_single_mapping()
+    model.check_one_w()
     config = model.config
     if config.class_count:
         raise ValueError(

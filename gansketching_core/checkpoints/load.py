@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from ..networks.photosketch import PhotoSketch
-from ..networks.stylegan2 import Discriminator, GanConfig, GanModel, Generator
+from ..networks.stylegan2 import Details, Discriminator, GanConfig, GanModel, Generator
 from .errors import WrongKindError, name_in_errors
 from .hashes import weights_hash
 from .key_maps import Weights, photosketch_size
@@ -66,6 +66,7 @@ def load_customised(path: str | Path, base: GanModel) -> GanModel:
         _compare_names([name for name in weights if name.startswith(prefix)], changes, "the customised model")
         generator = _fill(lambda: Generator(base.config), weights | changes, "the customised model")
         w_mean = _w_mean(content.get("w_mean"), generator)
+        details = _details(metadata.get("shape_layers"), base)
     device = base.w_mean.device
     return GanModel(
         generator.to(device),
@@ -75,7 +76,18 @@ def load_customised(path: str | Path, base: GanModel) -> GanModel:
         metadata.get("name") or path.stem,
         metadata["base_hash"],
         user_metadata(metadata),
+        details,
     )
+
+
+def _details(shape_layers: str | None, base: GanModel) -> Details | None:
+    """What a customised model keeps of `base`, by the number of layers that follow the sketches (None: all)."""
+    if shape_layers is None:
+        return None
+    count = base.config.style_count
+    if not shape_layers.isdecimal() or not 1 <= int(shape_layers) < count:
+        raise ValueError(f'shape_layers is "{shape_layers}", expected 1 to {count - 1}; the file is damaged')
+    return Details(int(shape_layers), base.generator.mapping, base.w_mean).to(base.w_mean.device)
 
 
 def load_base(customised: FileSummary, candidates: Iterable[Path]) -> GanModel | None:

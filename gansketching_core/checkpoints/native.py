@@ -20,7 +20,7 @@ from .hashes import tensors_hash
 FORMAT = "gansketching"
 FORMAT_VERSION = "1"
 Kind = Literal["model", "customised", "photosketch"]
-_FORMAT_KEYS = {"format", "format_version", "kind", "config", "name", "weights_hash", "base_hash"}
+_FORMAT_KEYS = {"format", "format_version", "kind", "config", "name", "weights_hash", "base_hash", "shape_layers"}
 
 
 def finite_copies(tensors: Mapping[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:
@@ -42,7 +42,7 @@ def save_model(
     dtype: torch.float16 halves the file, which is loaded as float32 again but is another model to customised files.
     metadata: strings kept with the model's own, such as a licence.
     """
-    model.check_single_mapping()
+    model.check_one_w()
     weights = finite_copies(model.generator.state_dict(), dtype)
     tensors = {f"generator.{name}": tensor for name, tensor in weights.items()}
     if model.discriminator is not None:
@@ -79,6 +79,8 @@ def save_customised(
     prefix = "mapping." if trainable == "mapping" else "mapping.w_shift"
     changed = {f"generator.{name}": value for name, value in weights.items() if name.startswith(prefix)}
     own = {"config": model.config.model_dump_json(), "name": model.name, "base_hash": model.base_hash}
+    if model.details is not None:
+        own["shape_layers"] = str(model.details.first)
     training = {"trainable": trainable, "settings": json.dumps(settings or {}, sort_keys=True, default=str)}
     tensors = finite_copies({**changed, "w_mean": model.w_mean}, torch.float32)
     _write(path, "customised", tensors, own, {**model.metadata, **training})

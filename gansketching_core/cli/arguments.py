@@ -57,7 +57,7 @@ def load_generator(name: str, base: str | None, device: torch.device) -> GanMode
     model.generator.to(device)
     if model.discriminator is not None:
         model.discriminator.to(device)
-    return replace(model, w_mean=model.w_mean.to(device))
+    return replace(model, w_mean=model.w_mean.to(device), details=model.details and model.details.to(device))
 
 
 def load_original(name: str, base: str | None, device: torch.device) -> GanModel | None:

@@ -9,25 +9,38 @@ from torch import Tensor, nn
 from ..latents.sampling import OnBatch, Share, sample_drawings
 from ..networks.stylegan2 import GanModel
 from ..sketches.distance import chamfer
+from .shape_match import shape_match
 
+MISSING_PART = 0.1  # share of a sketch's lines from which it is worth saying that no sample has them
 DEFAULT_SEED = 1  # not 0: the warm start of a training with seed 0 has seen those latents
 
 
 @dataclass(frozen=True)
 class SketchMatch:
-    """Chamfer distances from the drawings of samples to the nearest sketch, before and after customising."""
+    """How the drawings of samples match the sketches, before and after customising; shares are 0..1.
 
-    before: float  # median over the samples, in image sides
+    The first four are by the Chamfer distance to the nearest sketch, where the drawing is in the image; the others by
+    the shape alone, see `shape_match`.
+    """
+
+    before: float  # median distance over the samples, in image sides
     after: float
-    nearer: float  # share of the latents, 0..1, whose sample is nearer to the sketches after than before
-    beats: float  # share of the samples after, 0..1, that are nearer than `before`
+    nearer: float  # share of the latents whose sample is nearer to the sketches after than before
+    beats: float  # share of the samples after that are nearer than `before`
+    shape_before: float  # share of the samples that have the shape of a sketch
+    shape_after: float
+    lines_met: float  # mean share of a sketch's lines that its samples after customising have
+    missing: list[str]  # parts of sketches that hardly any sample has, in words
 
     def __str__(self) -> str:
-        return (
-            f"{self.nearer:.0%} of the samples are nearer to the sketches than before, {self.beats:.0%} are nearer "
-            f"than the original's median. Distance of a drawing to the nearest sketch: {self.before:.3f} before, "
-            f"{self.after:.3f} after (median, in image sides)."
-        )
+        parts = [
+            f"{self.shape_after:.0%} of the samples have the shape of a sketch (before: {self.shape_before:.0%}); they "
+            f"meet {self.lines_met:.0%} of its lines.",
+            *self.missing,
+            f"Distance of a drawing to the nearest sketch: {self.before:.3f} before, {self.after:.3f} after (median, "
+            f"in image sides); {self.nearer:.0%} of the samples are nearer than before.",
+        ]
+        return " ".join(parts)
 
 
 def default_count(resolution: int) -> int:
@@ -63,18 +76,29 @@ def sketch_match(
     count = default_count(size) if count is None else count
     options = {"count": count, "seed": seed, "label": label, "batch": batch, "share": share}
 
-    def distances(model: GanModel, earlier: int) -> Tensor:  # [count]
-        drawings = sample_drawings(
+    def draw(model: GanModel, earlier: int) -> Tensor:  # [count,1,R,R]
+        return sample_drawings(
             model, photosketch, **options, on_batch=lambda done, _: on_batch(earlier + done, 2 * count)
         )
-        return chamfer(drawings, sketches).amin(dim=1)
 
-    distances_before = distances(before, 0)
-    distances_after = distances(after, count)
+    drawings_before = draw(before, 0)
+    drawings_after = draw(after, count)
+    distances_before = chamfer(drawings_before, sketches).amin(dim=1)
+    distances_after = chamfer(drawings_after, sketches).amin(dim=1)
     median = distances_before.median()
+    shapes = shape_match(drawings_after, sketches)
     return SketchMatch(
         before=float(median),
         after=float(distances_after.median()),
         nearer=float((distances_after < distances_before).double().mean()),
         beats=float((distances_after < median).double().mean()),
+        shape_before=shape_match(drawings_before, sketches).share,
+        shape_after=shapes.share,
+        lines_met=shapes.met,
+        missing=[
+            f"Hardly any sample has the {where} of sketch {number} ({share:.0%} of its lines): perhaps this model "
+            "cannot make it."
+            for number, (share, where) in enumerate(zip(shapes.missing, shapes.missing_where), 1)
+            if share > MISSING_PART
+        ],
     )

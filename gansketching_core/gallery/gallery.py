@@ -92,7 +92,7 @@ def write_gallery(
     if live:
         for each in (model, original):
             if each is not None:
-                each.check_single_mapping()
+                each.check_one_w()
     if not config.directions:
         directions = None
     elif directions is None:

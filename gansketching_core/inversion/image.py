@@ -28,7 +28,9 @@ class ProjectConfig(OptimiserConfig):
         0.1, "Weight of the difference of features of the model's discriminator.", ge=0, le=100, advanced=True
     )
     lpips_weight: float = option(0.0, "Weight of LPIPS; needs the package lpips.", ge=0, le=100, advanced=True)
-    noise: SearchNoise = option("const", "Fine texture: the model's own, none, or noise maps fitted to the image.")
+    noise: SearchNoise = option(
+        "const", "Fine texture: the model's own, none, or noise maps fitted to the image.", advanced=True
+    )
     noise_weight: float = option(1.0, "Weight of the penalty that keeps fitted noise maps random.", ge=0, le=1000)
     generations: int = option(
         0, "CMA-ES generations first, for hard images; needs the package cma.", ge=0, le=1000, advanced=True

@@ -36,7 +36,7 @@ class OptimiserConfig(Options):
     ramp_up: float = option(0.05, "Share of the steps with a rising learning rate.", ge=0, le=1)
     ramp_down: float = option(0.25, "Share of the steps with a falling learning rate.", ge=0, le=1)
     latent_noise: float = option(0.05, "Noise added to the latents in early steps, in standard deviations.", ge=0, le=2)
-    pool: int = option(512, "Random samples to choose starting points from.", ge=1, le=100_000)
+    pool: int = option(512, "Random samples to choose starting points from.", ge=1, le=100_000, advanced=True)
     batch: int = option(16, "Images in memory at a time.", ge=1, le=256)
     seed: int = option(0, "Seed of the random samples and noise.", ge=0, le=2**64 - 1)
 
@@ -104,7 +104,7 @@ class LatentOptimiser:
         w = latents = self.data[rows] + jitter[rows]
         if space == "z":
             latents = on_sphere(latents)
-            w = generator.map(latents, None if labels is None else labels[rows])
+            w = self.model.styles(latents, None if labels is None else labels[rows])
         noise_maps = [noise_map[rows] for noise_map in self.noise_maps]
         images = generator.synthesize(w, noise=noise_maps or self.noise)
         losses, scores = criterion(images, rows)

@@ -57,8 +57,11 @@ def shift_towards(
         raise ValueError(f"nearest is {nearest}; use 1 to {pool}, the size of the pool")
     if not 0 < spread <= 1:
         raise ValueError(f"spread is {spread}; use more than 0, at most 1")
-    w = to_w(model, sample_z(model, pool, seed, label))
-    drawings = render_drawings(model, w, lambda x: photosketch(x.clamp(-1, 1)), batch=batch, **options)
+    z = sample_z(model, pool, seed, label)
+    w = to_w(model, z)
+    drawings = render_drawings(
+        model, z if model.details else w, lambda x: photosketch(x.clamp(-1, 1)), batch=batch, **options
+    )
     distances = distance(drawings, sketches)
     if per_sketch:
         each = min(pool, max(2, math.ceil(nearest / len(sketches))))

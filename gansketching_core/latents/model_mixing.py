@@ -11,7 +11,7 @@ from typing import Any, Literal, cast, get_args
 import torch
 from torch import Tensor, nn
 
-from ..networks.stylegan2 import GanModel, Generator
+from ..networks.stylegan2 import Details, GanModel, Generator
 from .sampling import OnBatch, SampleConfig, render
 from .spaces import Latents
 
@@ -58,7 +58,7 @@ def compose_models(
     if len(customised) != len(weights):
         raise ValueError(f"{len(customised)} models and {len(weights)} weights given; give one weight for each model")
     for model, weight in zip(customised, weights):
-        _check_common_base(base, model)
+        check_common_base(base, model)
         if not math.isfinite(weight):
             raise ValueError(f'the weight of "{model.name}" is {weight}; use a finite number, such as 0.5 or -1')
     shares = [(base, 1 - math.fsum(weights)), *zip(customised, weights)]
@@ -67,13 +67,14 @@ def compose_models(
     if numbers == [1]:
         return replace(models[0], discriminator=base.discriminator)
     mix = _mix_weights if mode == "weights" else _mix_w
+    details = _common_details(models)
     generator, w_mean = mix(models, numbers)
     terms = [f"{'-' if share < 0 else '+'} {abs(share):g} {model.name}" for model, share in shares]
     name = " ".join(terms).removeprefix("+ ")
     if not bool(w_mean.isfinite().all()):
         raise ValueError(f'the mixture "{name}" has no finite numbers; use weights nearer to 0')
     metadata = {"mixed_from": name}
-    return replace(base, generator=generator, w_mean=w_mean, name=name, metadata=metadata)
+    return replace(base, generator=generator, w_mean=w_mean, name=name, metadata=metadata, details=details)
 
 
 def interpolate_models(a: GanModel, b: GanModel, alpha: float, mode: MixMode = "weights") -> GanModel:
@@ -111,7 +112,8 @@ def render_between(
     return torch.cat(images)
 
 
-def _check_common_base(a: GanModel, b: GanModel) -> None:
+def check_common_base(a: GanModel, b: GanModel) -> None:
+    """Raises ValueError unless both models have the same synthesis network."""
     if a.config == b.config:
         if a.base_hash and a.base_hash == b.base_hash:
             return
@@ -122,6 +124,23 @@ def _check_common_base(a: GanModel, b: GanModel) -> None:
         f'"{a.name}" and "{b.name}" come from different base models and cannot be mixed; use models customised '
         "from one base, or a base and its customised versions"
     )
+
+
+def _common_details(models: Sequence[GanModel]) -> Details | None:
+    """What all of the models keep of their base, which may be one of them."""
+    (details, *_) = [model.details for model in models if model.details] or [None]
+    if details is None:
+        return None
+    original = details.mapping.state_dict()
+    for model in models:
+        own = {name: value.to(original[name]) for name, value in model.generator.mapping.state_dict().items()}
+        is_base = model.details is None and all(torch.equal(own[name], value) for name, value in original.items())
+        if not is_base and (model.details is None or model.details.first != details.first):
+            raise ValueError(
+                f'"{model.name}" was customised in other layers than the others, so that they can\'t be mixed; train '
+                "them with the same shape_resolution"
+            )
+    return details
 
 
 def _mix_weights(models: list[GanModel], shares: list[float]) -> tuple[Generator, Tensor]:

@@ -24,8 +24,12 @@ class SampleConfig(Options):
     """How latents become images."""
 
     truncation: float = option(1.0, "Below 1: more typical images. 0: all are the average one.", ge=0.0, le=2.0)
-    truncation_cutoff: int = option(0, "Layers to truncate, from the first (shape). 0: all.", ge=0, le=18)
-    noise: NoiseMode = option("const", "Fine texture: const is the same in all images, random differs, none is smooth.")
+    truncation_cutoff: int = option(
+        0, "Layers to truncate, from the first (shape). 0: all.", ge=0, le=18, advanced=True
+    )
+    noise: NoiseMode = option(
+        "const", "Fine texture: const is the same in all images, random differs, none is smooth.", advanced=True
+    )
 
 
 def sample_z(model: GanModel, count: int, seed: int = 0, labels: Tensor | Sequence[int] | int | None = None) -> Latents:
@@ -39,7 +43,9 @@ def sample_z(model: GanModel, count: int, seed: int = 0, labels: Tensor | Sequen
     z, classes = z.to(model.w_mean), model.config.class_count
     if not classes:
         if labels is not None:
-            raise ValueError(f'labels are given, but the model "{model.name}" has no classes; leave them out')
+            raise ValueError(
+                f'a class is given, but the model "{model.name}" has no classes; leave it out (class_index -1)'
+            )
         return Latents("z", z)
     label = torch.arange(count) % classes if labels is None else torch.as_tensor(labels)
     return Latents("z", z, (label.expand(count) if label.ndim == 0 else label).to(z.device))

@@ -69,7 +69,10 @@ def _data_for(model: GanModel, latents: Latents) -> Tensor:
 
 @torch.no_grad()
 def to_w(model: GanModel, latents: Latents) -> Latents:
-    """z -> w by the model's mapping network; w is returned as it is."""
+    """z -> w by the model's mapping network; w is returned as it is.
+
+    Of a model with `details` this is the w of the layers before them; `to_w_plus` has all.
+    """
     data = _data_for(model, latents)
     if latents.space == "w+":
         raise ValueError("w+ latents differ from layer to layer and can't be turned into w; keep them as w+")
@@ -79,10 +82,14 @@ def to_w(model: GanModel, latents: Latents) -> Latents:
     return Latents("w", model.generator.map(data, labels))
 
 
+@torch.no_grad()
 def to_w_plus(model: GanModel, latents: Latents) -> Latents:
-    """z or w -> w+ with equal styles in all layers; w+ is returned as it is."""
+    """z or w -> w+ with equal styles in all layers, but for a model with `details`; w+ is returned as it is."""
     if latents.space == "w+":
         return Latents("w+", _data_for(model, latents))
+    if latents.space == "z" and model.details:
+        data = _data_for(model, latents)
+        return Latents("w+", model.styles(data, None if latents.labels is None else latents.labels.to(data.device)))
     w = to_w(model, latents).data
     return Latents("w+", repeat(w, "n w_dim -> n layers w_dim", layers=model.config.style_count))
 
@@ -99,14 +106,16 @@ def truncate(model: GanModel, latents: Latents, psi: float, cutoff: int = 0) -> 
     count = model.config.style_count
     if not 0 <= cutoff <= count:
         raise ValueError(f'truncation cutoff {cutoff}: the model "{model.name}" has {count} layers; use 0 to {count}')
+    layers_differ = latents.space == "w+" or model.details is not None
     if psi == 1:
-        return to_w_plus(model, latents) if latents.space == "w+" else to_w(model, latents)
-    if latents.space != "w+" and cutoff in (0, count):
+        return to_w_plus(model, latents) if layers_differ else to_w(model, latents)
+    if not layers_differ and cutoff in (0, count):
         w = to_w(model, latents)
         return Latents("w", model.w_mean.lerp(w.data, psi))
     ws = to_w_plus(model, latents).data.clone()
     layers = slice(0, cutoff or count)
-    ws[:, layers] = model.w_mean.lerp(ws[:, layers], psi)
+    means = model.w_mean if model.details is None else model.style_means()[layers]
+    ws[:, layers] = means.lerp(ws[:, layers], psi)
     return Latents("w+", ws)
 
 

@@ -9,6 +9,7 @@ Sizes in comments: B batch, C, I, O channels, H height and width, R resolution, 
 
 from __future__ import annotations
 
+import copy
 import math
 from dataclasses import dataclass, field
 from typing import Literal
@@ -391,16 +392,48 @@ def _minibatch_std(x: Tensor, group: int) -> Tensor:
 
 
 @dataclass
+class Details:
+    """What a customised model keeps of its original: the w of the finer layers, which decide colours and textures."""
+
+    first: int  # layers from this one on take the original's w
+    mapping: Mapping  # the original's mapping network
+    w_mean: Tensor  # [w_dim], the original's
+
+    def styles(self, w: Tensor, z: Tensor, labels: Tensor | None, layers: int) -> Tensor:
+        """w [B, w_dim] for the first layers, and the original's w of the same z for the others -> w+ [B, L, w_dim]."""
+        original = self.mapping(z, labels)
+        return torch.stack([w] * self.first + [original] * (layers - self.first), dim=1)
+
+    def to(self, device: torch.device) -> Details:
+        """A copy on the device."""
+        return Details(self.first, copy.deepcopy(self.mapping).to(device), self.w_mean.to(device))
+
+
+@dataclass
 class GanModel:
     """A generator with its discriminator, its mean w, and what its file says about it."""
 
     generator: Generator  # with the averaged (EMA) weights
     discriminator: Discriminator | None  # None if the file has none
     config: GanConfig
-    w_mean: Tensor  # [w_dim], the w that truncation moves towards
+    w_mean: Tensor  # [w_dim], the w that truncation moves towards (with `details`, in the layers before them)
     name: str = "model"  # for people
     base_hash: str = ""  # identifies the weights that a customised file belongs to
     metadata: dict[str, str] = field(default_factory=dict)  # training, licence and other text of the file
+    details: Details | None = None
+
+    def styles(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        """z [B, z_dim], labels as in `Generator.map` -> w [B, w_dim], or with `details` w+ [B, L, w_dim]."""
+        w = self.generator.map(z, labels)
+        return w if self.details is None else self.details.styles(w, z, labels, self.config.style_count)
+
+    def style_means(self) -> Tensor:
+        """What truncation moves towards: w [w_dim], or with `details` w+ [L, w_dim]."""
+        if self.details is None:
+            return self.w_mean
+        means = self.w_mean.repeat(self.config.style_count, 1)
+        means[self.details.first :] = self.details.w_mean
+        return means
 
     def check_single_mapping(self) -> None:
         """Raises ValueError for a mixture in w, whose mapping networks can't be saved, trained or shifted as one."""
@@ -408,4 +441,13 @@ class GanModel:
             raise ValueError(
                 f'"{self.name}" is mixed in w: it has several mapping networks, which can\'t be saved, trained or '
                 'shifted as one; mix it in "weights" instead'
+            )
+
+    def check_one_w(self) -> None:
+        """Raises ValueError for models that other formats can't hold: mixtures in w, and models with `details`."""
+        self.check_single_mapping()
+        if self.details is not None:
+            raise ValueError(
+                f'"{self.name}" takes the w of its finer layers from the original, which this format can\'t hold; save '
+                "it as a customised model, or train with shape_resolution 0"
             )

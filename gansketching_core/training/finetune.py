@@ -25,7 +25,7 @@ from ..datasets import ImageSet
 from ..latents.mean_shift import shift_towards
 from ..networks.photosketch import PhotoSketch
 from ..networks.precision import full_precision, has_fast_bfloat16
-from ..networks.stylegan2 import Discriminator, EqualConv, GanModel, Generator, Mapping, StyledConv
+from ..networks.stylegan2 import Details, Discriminator, EqualConv, GanModel, Generator, Mapping, StyledConv
 from ..random_streams import Part, part_of, random_samples, seeded_init, stream
 from ..sketches.distance import ChamferToSketches, SketchDistance
 from .diffaugment import augment, parse_policy
@@ -153,6 +153,11 @@ class SketchFinetuner(Trainer):
         self.generator = _copy(self.model.generator, self.device)
         mapping = self.generator.mapping
         self.original_mapping = copy.deepcopy(mapping)
+        self.details = self.model.details and self.model.details.to(self.device)
+        resolution = self.config.shape_resolution
+        if self.details is None and 0 < resolution < self.model.config.resolution:
+            first = 2 * int(math.log2(resolution)) - 3
+            self.details = Details(first, self.original_mapping, self.model.w_mean.to(self.device))
         trains_shift = self.config.trainable == "w_shift"
         self.trainable = {
             name: parameter for name, parameter in mapping.named_parameters() if (name == "w_shift") == trains_shift
@@ -263,7 +268,12 @@ class SketchFinetuner(Trainer):
         """Shift all w towards the samples, of some hundreds, whose drawings are nearest to each sketch."""
         small = self.model.config.resolution <= 128
         shifted = shift_towards(
-            replace(self.model, generator=self.generator, w_mean=self.model.w_mean.to(self.device)),
+            replace(
+                self.model,
+                generator=self.generator,
+                w_mean=self.model.w_mean.to(self.device),
+                details=self.details,
+            ),
             self.sketches,
             self._to_drawings,
             pool=512 if small else 128,
@@ -378,7 +388,7 @@ class SketchFinetuner(Trainer):
     def _styles(self, mapping: Mapping, rng: torch.Generator) -> Tensor:
         """Random w+ of the class that is customised: [B,L,w_dim]."""
         config, size = self.model.config, self.micro_batches.size
-        return random_styles(mapping, config, size, self.config.style_mixing, rng, self._labels)
+        return random_styles(mapping, config, size, self.config.style_mixing, rng, self._labels, self.details)
 
     def _to_drawings(self, images: Tensor) -> Tensor:
         """F: images [B,3,R,R] -> drawings [B,1,R,R], drawn at the size that `sketch_scale` says."""
@@ -425,7 +435,8 @@ class SketchFinetuner(Trainer):
             w_mean = generator.mean_w()
         name = f"{self.model.name}, customised"
         metadata = {"base_name": self.model.name, **self.model.metadata}
-        return replace(self.model, generator=generator, w_mean=w_mean, name=name, metadata=metadata)
+        details = self.details and self.details.to(self.model.w_mean.device)
+        return replace(self.model, generator=generator, w_mean=w_mean, name=name, metadata=metadata, details=details)
 
     def parts(self) -> dict:
         return {

@@ -26,10 +26,15 @@ class FinetuneConfig(Options):
         le=2,
     )
     warm_spread: float = option(
-        0.7,
+        0.4,
         "Share of the spread of w that the warm start keeps: less is nearer to the sketches and less varied.",
         gt=0,
         le=1,
+    )
+    shape_resolution: Literal[0, 4, 8, 16, 32, 64, 128] = option(
+        16,
+        "Layers up to this resolution follow the sketches; the finer ones keep the original's w, and with it its "
+        "colours and textures. 0: all layers follow, as in the paper.",
     )
     distance_weight: float = option(
         300.0,
@@ -101,6 +106,7 @@ PRESETS: dict[str, dict] = {
         "batch": 4,
         "learning_rate": 0.002,
         "warm_start": 0.0,
+        "shape_resolution": 0,
         "distance_weight": 0.0,
         "image_weight": 0.7,
         "discriminator_learning_rate": 0.002,

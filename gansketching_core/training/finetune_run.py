@@ -33,7 +33,7 @@ from .loop import StepReport
 
 log = logging.getLogger(__name__)
 
-REVISION = 3  # Bump when a code change alters results; part of the cache key.
+REVISION = 4  # Bump when a code change alters results; part of the cache key.
 
 
 @dataclass
@@ -80,6 +80,7 @@ def run_key(
         "generator": weights_hash(model),
         "discriminator": model.discriminator and tensors_hash(model.discriminator.state_dict()),
         "gan": model.config.model_dump(),
+        "details": model.details and model.details.first,
         "w_mean": tensors_hash({"w_mean": w_mean + 0.0}),  # + 0.0: no negative zeros
         "sketches": [list(sketches.shape), tensors_hash({"sketches": levels})],
         "photosketch": [tensors_hash(photosketch.state_dict()), *_settings(photosketch)],

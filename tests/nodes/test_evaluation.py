@@ -47,7 +47,8 @@ def test_sketch_match_score(nodes):
     nodes.host.set_hooks(progress=lambda value, total, _: done.append(value))
     report, before, after, nearer, beats = node.score(original, customised, mask, sketcher, 6, 0, -1)
     nodes.host.set_hooks()
-    assert before > 0 and after > 0 and 0 <= nearer <= 1 and f"{beats:.0%} are nearer than" in report
+    assert before > 0 and after > 0 and 0 <= nearer <= 1 and f"{nearer:.0%} of the samples are nearer" in report
+    assert 0 <= beats <= 1 and "have the shape of a sketch" in report
     assert done[-1] == 12 and done == sorted(done)
     assert node.score(original, original, mask, sketcher, 6, 0, -1)[3] == 0
 
