@@ -68,10 +68,28 @@ class Editor:
         self.page, self.server, self.vue = page, server, vue
         self.errors: list[str] = []
         page.on("pageerror", lambda error: self.errors.append(f"{error.message} {error.stack}"))
+        self.warnings: list[str] = []
+        page.on("console", self.note)
         self.visit()
         page.evaluate("async (on) => app.ui.settings.setSettingValueAsync('Comfy.VueNodes.Enabled', on)", vue)
         self.visit()
         page.keyboard.press("Escape")
+
+    def note(self, message) -> None:
+        if message.type in ("warning", "error"):
+            self.warnings.append(f"{message.text} {message.location.get('url', '')}")
+
+    def complaints(self) -> list[str]:
+        """Errors, and warnings on the console, that concern files of this pack."""
+        return [
+            text for text in self.errors + self.warnings if f"/extensions/{PACK}/" in text or "gansketching" in text
+        ]
+
+    def dismiss_tour(self) -> None:
+        """Close the welcome that ComfyUI shows with the first app."""
+        skip = self.page.get_by_role("button", name="Skip", exact=True)
+        if skip.count():
+            skip.first.click()
 
     def visit(self) -> None:
         self.page.goto(f"http://127.0.0.1:{self.server.port}", timeout=120_000)
@@ -115,8 +133,11 @@ class Editor:
         self.page.wait_for_timeout(1500)
         return self.page.evaluate(VUE_BOXES)
 
-    def run(self) -> None:
+    def watch(self) -> None:
         self.page.evaluate(WATCH)
+
+    def run(self) -> None:
+        self.watch()
         self.page.evaluate("() => app.queuePrompt(0)")
 
     def wait_for(self, condition: str, seconds: int = 100) -> None:
