@@ -1,4 +1,4 @@
-"""The templates that are apps, in a real ComfyUI's App Mode. Needs what comfyui_editor.py says, and a frontend that has it."""
+"""The templates that are apps, in App Mode of a real ComfyUI. Needs what comfyui_editor.py says."""
 
 from __future__ import annotations
 

@@ -99,6 +99,7 @@ class Editor:
     def open(self, template: str) -> None:
         """What choosing a template in the browser of templates does."""
         graph = self.server.get(f"/api/workflow_templates/{PACK}/{template}.json")
+        graph["extra"].pop("linearMode", None)  # as a graph, also those that are apps
         self.page.evaluate("() => app.graph.clear()")
         self.page.wait_for_timeout(300)
         self.page.evaluate("async (graph) => { await app.loadGraphData(graph) }", graph)
@@ -115,6 +116,11 @@ class Editor:
         self.photograph("templates")
         card.click()
         self.page.wait_for_function("app.graph._nodes.length > 0")
+        self.page.wait_for_timeout(1500)
+        if self.page.locator("#linearCenterPanel").count():
+            self.photograph("template_as_app")
+            self.dismiss_tour()
+            self.page.evaluate("() => app.extensionManager.command.execute('Comfy.ToggleLinear')")
         self.fit()
 
     def fit(self) -> None:
@@ -132,6 +138,11 @@ class Editor:
         self.page.evaluate("() => { app.canvas.ds.scale = 0.85; app.canvas.setDirty(true, true) }")
         self.page.wait_for_timeout(1500)
         return self.page.evaluate(VUE_BOXES)
+
+    @property
+    def first_vue(self) -> bool:
+        """Whether this is frontend 1.27, whose Vue renderer is the first."""
+        return self.page.evaluate("window.__COMFYUI_FRONTEND_VERSION__ ?? ''").startswith("1.27.")
 
     def watch(self) -> None:
         self.page.evaluate(WATCH)
