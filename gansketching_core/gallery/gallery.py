@@ -92,7 +92,7 @@ def write_gallery(
     if live:
         for each in (model, original):
             if each is not None:
-                each.check_one_w()
+                each.check_single_mapping()
     if not config.directions:
         directions = None
     elif directions is None:
@@ -221,9 +221,11 @@ def _base64(data: bytes) -> str:
 def _network(model: GanModel, original: GanModel | None, directions: Directions | None, z: Latents) -> dict[str, Any]:
     """What engine.js computes images from. Scales are folded into the weights."""
     arrays = _Arrays()
-    _add_mapping(arrays, "model", model, z)
+    _add_mapping(arrays, "model", model.generator.mapping, model.w_mean, z)
     if original is not None:
-        _add_mapping(arrays, "original", original, z)
+        _add_mapping(arrays, "original", original.generator.mapping, original.w_mean, z)
+    if model.details is not None:
+        _add_mapping(arrays, "details", model.details.mapping, model.details.w_mean, z)
     if directions is not None:
         arrays.add("directions", directions.components * directions.stdev[:, None], exact=True)
     synthesis = model.generator.synthesis
@@ -248,14 +250,15 @@ def _network(model: GanModel, original: GanModel | None, directions: Directions 
         "z": _base64(z.data.cpu().numpy().astype("<f4").tobytes()),
         "mappingLayers": model.config.mapping_layers,
         "original": original is not None,
+        "detailsFrom": model.details and model.details.first,
         "clamp": model.config.conv_clamp,
         "layers": shapes,
         **arrays.as_json(),
     }
 
 
-def _add_mapping(arrays: _Arrays, name: str, model: GanModel, z: Latents) -> None:
-    mapping = model.generator.mapping
+def _add_mapping(arrays: _Arrays, name: str, mapping: Any, w_mean: Tensor, z: Latents) -> None:
+    z_dim = z.data.shape[1]
     assert isinstance(mapping, Mapping)
     for k, layer in enumerate(mapping.layers):
         assert isinstance(layer, EqualLinear)
@@ -264,10 +267,10 @@ def _add_mapping(arrays: _Arrays, name: str, model: GanModel, z: Latents) -> Non
             of_label, always = mapping.embed.folded()
             embedded = of_label[:, int(z.labels[0])] + always
             embedded = embedded * torch.rsqrt(embedded.square().mean() + 1e-8)
-            weight, bias = weight[:, : model.config.z_dim], bias + weight[:, model.config.z_dim :] @ embedded
+            weight, bias = weight[:, :z_dim], bias + weight[:, z_dim:] @ embedded
         _add_linear(arrays, f"{name}.{k}", weight, bias, exact=True)
     arrays.add(f"{name}.shift", mapping.w_shift, exact=True)
-    arrays.add(f"{name}.mean", model.w_mean, exact=True)
+    arrays.add(f"{name}.mean", w_mean, exact=True)
 
 
 def _add_linear(arrays: _Arrays, name: str, weight: Tensor, bias: Tensor, *, exact: bool = False) -> None:

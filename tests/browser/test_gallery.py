@@ -15,7 +15,7 @@ from browser_page import browser, needs_browser
 from formats import SMALL, small_model
 
 from gansketching_core import GalleryConfig, fit_directions, sample_z, write_gallery
-from gansketching_core.networks.stylegan2 import GanModel
+from gansketching_core.networks.stylegan2 import Details, GanModel
 
 pytestmark = needs_browser
 
@@ -72,11 +72,17 @@ def customised(base: GanModel) -> GanModel:
     return replace(other, name="customised", base_hash=base.base_hash, w_mean=other.w_mean + 0.3)
 
 
+@pytest.mark.parametrize("details", [None, 4], ids=["", "colours stay"])
 @pytest.mark.parametrize("config", [SMALL, CONDITIONAL], ids=["small", "conditional"])
-def test_the_page_computes_the_images_of_the_model(tmp_path, open_page, config):
-    """Every slider at once, against this package's own networks. Weights on the page are float16."""
+def test_the_page_computes_the_images_of_the_model(tmp_path, open_page, config, details):
+    """Every slider at once, against this package's own networks. Weights on the page are float16.
+
+    details: the first layer that keeps the original's w.
+    """
     base = small_model(config, discriminator=False)
     model, label = customised(base), 3 if config.class_count else None
+    if details is not None:
+        model.details = Details(details, base.generator.mapping, base.w_mean)
     directions = fit_directions(base, components=2, samples=1000)
     options = {"original": base, "directions": directions, "label": label}
     write_gallery(model, tmp_path, GalleryConfig(count=2, seed=7), **options)
@@ -85,11 +91,13 @@ def test_the_page_computes_the_images_of_the_model(tmp_path, open_page, config):
     for truncation, strength, first, second in ((0.8, 1, 0, 0), (0.5, 0.3, 1.5, -2), (1.1, -0.4, 0, 1)):
         move(page, truncation=truncation, strength=strength, direction_0=first, direction_1=second)
         w = [each.w_mean.lerp(each.generator.map(z.data, z.labels), truncation) for each in (base, model)]
-        w = w[0] + strength * (w[1] - w[0])
+        ws = (w[0] + strength * (w[1] - w[0]))[:, None].repeat(1, config.style_count, 1)
+        if details is not None:
+            ws[:, details:] = w[0][:, None]
         steps = torch.tensor([first, second])[:, None] * directions.stdev[:, None] * directions.components
-        w = w + steps.sum(dim=0)
+        ws = ws + steps.sum(dim=0)
         for k in range(2):
-            expected = in_levels(model.generator.synthesize(w[k : k + 1], noise="const"))
+            expected = in_levels(model.generator.synthesize(ws[k : k + 1], noise="const"))
             assert (pixels(page, k) - expected).abs().max() < 3, "of 255 levels"
     large = "[...large.getContext('2d').getImageData(0, 0, 32, 32).data]"
     assert page.evaluate(large) == page.evaluate(PIXELS, 0)

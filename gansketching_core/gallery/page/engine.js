@@ -100,18 +100,25 @@ function startEngine(scope) {
 
   // -------------------------------------------------------------------------------------------------------- mapping
 
-  // w [w_dim]: truncated, between the original and the customised model, and moved along the directions.
+  // w [w_dim], truncated and moved along the directions: `coarse` of the layers up to net.detailsFrom, between the
+  // original and the customised model; `fine` of those from there on, which keep the original's colours.
   function styles({ z, truncation, strength, steps }) {
     let w = mapped(z, "model", truncation);
     if (net.original) {
       const start = mapped(z, "original", truncation);
       w = w.map((value, n) => start[n] + strength * (value - start[n]));
     }
+    const fine = net.detailsFrom === null ? w : mapped(z, "details", truncation);
+    return { coarse: moved(w, steps), fine: moved(fine, steps) };
+  }
+
+  function moved(w, steps) {
     const directions = arrays.directions;
+    const result = w.slice();
     steps.forEach((step, k) => {
-      if (step) for (let n = 0; n < w.length; n++) w[n] += step * directions[k * w.length + n];
+      if (step) for (let n = 0; n < w.length; n++) result[n] += step * directions[k * w.length + n];
     });
-    return w;
+    return result;
   }
 
   function mapped(z, name, truncation) {
@@ -136,13 +143,15 @@ function startEngine(scope) {
 
   // ------------------------------------------------------------------------------------------------------ synthesis
 
-  function synthesize(w) {
+  function synthesize({ coarse, fine }) {
+    const first = net.detailsFrom ?? 0;
+    const w = (k) => (k < first ? coarse : fine);
     let x = arrays.const;
     let rgb = null;
     layers.forEach((layer, k) => {
-      x = styledConvolution(x, layer, linear(w, `layers.${k}.affine`), `layers.${k}`);
+      x = styledConvolution(x, layer, linear(w(k), `layers.${k}.affine`), `layers.${k}`);
       if (k % 2 === 0) {
-        const colours = toColours(x, layer, linear(w, `rgb.${k / 2}.affine`), `rgb.${k / 2}`);
+        const colours = toColours(x, layer, linear(w(k + 1), `rgb.${k / 2}.affine`), `rgb.${k / 2}`);
         if (rgb) doubled(rgb, layer.size / 2).forEach((value, n) => (colours[n] += value));
         rgb = colours;
       }
