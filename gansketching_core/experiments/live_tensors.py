@@ -21,14 +21,14 @@ class LiveTensors(TorchDispatchMode):
 
     def __init__(self, *, values: bool = True):
         super().__init__()
-        self.values = values  # False: tensors without values, in which every number counts as 1
+        self.values = values  # False: tensors without values, whose numbers are taken to be 0.5, 1 or True
         self.now = 0
         self.peak = 0
         self._storages: dict[int, weakref.ref] = {}
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         if func is torch.ops.aten._local_scalar_dense.default and not self.values:
-            return 1.0 if args[0].is_floating_point() else args[0].dtype is torch.bool or 1
+            return 0.5 if args[0].is_floating_point() else args[0].dtype is torch.bool or 1
         result = func(*args, **(kwargs or {}))
         for leaf in tree_leaves(result):
             if isinstance(leaf, Tensor):
