@@ -87,8 +87,8 @@ class FinetuneConfig(Options):
     micro_batch: int = micro_batch_option(advanced=True)
     gradient_checkpointing: Literal["auto", "on", "off"] = _advanced(
         "auto",
-        "Compute activations again instead of keeping them: the same result from about half the memory, in a quarter "
-        "more time. auto: if the free memory is too small otherwise.",
+        "Compute activations again instead of keeping them: the same result from about half the memory, with half as "
+        "many operations more. auto: if the free memory is too small otherwise.",
     )
 
     @classmethod
