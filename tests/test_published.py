@@ -125,9 +125,10 @@ def test_the_archive_has_what_users_need_and_no_more(archive):
 
 
 def test_the_archive_works_on_its_own(archive):
-    """As ComfyUI loads it, without the rest of the repository."""
+    """As ComfyUI loads it, without the rest of the repository, without ComfyUI, without a network."""
     load = (
         "import importlib.util, sys; root = sys.argv[1];"
+        "sys.addaudithook(lambda event, _: sys.exit(event) if event.startswith('socket.') else None);"
         "find = importlib.util.spec_from_file_location;"
         "spec = find('pack', f'{root}/__init__.py', submodule_search_locations=[root]);"
         "sys.modules['pack'] = module = importlib.util.module_from_spec(spec); spec.loader.exec_module(module);"
@@ -140,6 +141,18 @@ def test_the_archive_works_on_its_own(archive):
     assert done.returncode == 0, done.stderr
     count, resolution = map(int, done.stdout.split())
     assert count > 30 and resolution == 64
+
+
+def test_no_version_is_pinned():
+    for requirement in (ROOT / "requirements.txt").read_text("utf-8").splitlines():
+        assert requirement.startswith("#") or re.fullmatch(r"[\w-]+>=[\d.]+", requirement), requirement
+
+
+@pytest.mark.skipif(shutil.which("comfy") is None, reason="comfy-cli is not installed")
+def test_comfy_node_validate_is_clean(archive):
+    command = ["comfy", "--skip-prompt", "--no-enable-telemetry", "node", "validate"]
+    done = subprocess.run(command, cwd=archive, capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and "warning" not in done.stdout.lower(), done.stdout + done.stderr
 
 
 def test_the_registry_s_facts_are_complete():

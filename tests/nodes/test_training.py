@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from types import SimpleNamespace
 
 import pytest
@@ -107,3 +108,10 @@ def test_previews_take_little_time(pack, trainable, monkeypatch):
         watcher(SimpleNamespace(step=step), tuner)
     assert 2 <= len(made) <= 6
     assert sum(0.3 for _ in made[1:]) < 0.1 * (clock.now - 100)
+
+
+def test_nothing_of_a_training_stays_in_memory(pack, trainable):
+    result = pack.node("FineTuneMapping").finetune(**trainable)
+    gc.collect()
+    kept = [x for x in gc.get_objects() if isinstance(x, (pack.training.SketchFinetuner, torch.optim.Optimizer))]
+    assert kept == [] and result[0].generator.mapping is not None
