@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from . import (
+    bridging,
     editing,
     evaluation,
     get_model,
@@ -47,6 +48,10 @@ NODES = (
     editing.ModelFilm,
     mixing.SketchStrength,
     mixing.ComposeModels,
+    bridging.FitBridge,
+    bridging.BridgeLatents,
+    bridging.SaveBridge,
+    bridging.LoadBridge,
     editing.WShift,
     editing.FitDirections,
     editing.EditLatents,

@@ -24,9 +24,9 @@ from .widgets import Widget, one_of, text
 ROOT = Path(__file__).resolve().parent.parent
 MODEL_FILES = frozenset({".safetensors", ".pt", ".pth", ".pkl"})
 RESULTS, RUNS = "gansketching", "runs"  # output/gansketching/<name>.safetensors and output/gansketching/runs/<key>/
-LATENTS, DIRECTIONS = "latents", "directions"  # further folders of output/gansketching
+LATENTS, DIRECTIONS, BRIDGES = "latents", "directions", "bridges"  # further folders of output/gansketching
 EXPORTS, PAGES = "exports", "pages"  # nothing in them is listed
-RESERVED = (RUNS, LATENTS, DIRECTIONS, EXPORTS, PAGES)
+RESERVED = (RUNS, LATENTS, DIRECTIONS, BRIDGES, EXPORTS, PAGES)
 NOTHING = "nothing here yet"  # the only choice of an empty list
 
 host.register_models("stylegan", MODEL_FILES)
@@ -77,6 +77,11 @@ def directions() -> dict[str, Path]:
     """Directions of w by listed name: those of models/ganspace, then those saved by this pack."""
     saved = host.files_below(results_folder() / DIRECTIONS, {".safetensors"})
     return host.model_files("ganspace") | _tagged(saved, "output")
+
+
+def bridges() -> dict[str, Path]:
+    """Saved latent bridges by listed name."""
+    return _tagged(host.files_below(results_folder() / BRIDGES, {".safetensors"}), "output")
 
 
 def _bundled_weights() -> dict[str, Path]:

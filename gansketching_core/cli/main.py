@@ -24,6 +24,8 @@ COMMANDS: dict[str, str] = {
     "project": "find the latents that reproduce photos",
     "project-sketch": "find images that look like a sketch",
     "interpolate": "mix two models, or film one turning into the other",
+    "compose": "mix several customised models, each with a weight",
+    "bridge": "take latents from one model to another",
     "directions": "find the main directions of variation (GANSpace)",
     "animate": "film a walk through latents, or along a direction",
     "info": "describe a model file",

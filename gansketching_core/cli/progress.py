@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from tqdm import tqdm
 
 if TYPE_CHECKING:
+    from ..inversion.bridging import BridgeFitter
     from ..inversion.image import Projector
     from ..inversion.sketch import SketchSearch
     from ..training.loop import StepReport
@@ -59,7 +60,7 @@ def batch_bar(total: int, unit: str, *, shown: bool = True) -> Iterator[Callable
         bar.update((bar.total or 0) - bar.n)  # what other processes have done
 
 
-def run_search(search: Projector | SketchSearch) -> None:
+def run_search(search: Projector | SketchSearch | BridgeFitter) -> None:
     """Takes all steps. Ctrl-C ends the search early and keeps the best so far."""
     with tqdm(total=search.steps_total, unit="step", dynamic_ncols=True) as bar, interruptible() as poll:
         search.poll = poll

@@ -1,4 +1,4 @@
-"""Files of latents and of GANSpace directions."""
+"""Files of latents, of GANSpace directions and of latent bridges."""
 
 from __future__ import annotations
 
@@ -12,9 +12,12 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ..files import atomic_write
+from .bridge import LatentBridge
 from .ganspace import Directions
 from .spaces import Latents
 
+BRIDGE = ("origin", "offset", "matrix", "hidden", "hidden_bias", "out")
+BRIDGE_TEXTS = ("kind", "source", "target", "source_hash", "target_hash")
 DIRECTIONS = ("components", "mean", "stdev")
 GANSPACE_ARRAYS = ("lat_comp", "lat_mean", "lat_stdev")  # the same in GANSpace's .npz
 LARGEST_ARRAY = 2**28  # bytes; 4096 components of 512 numbers are 8 MB
@@ -65,6 +68,41 @@ def load_directions(path: str | Path) -> Directions:
     if not torch.allclose(gram, torch.eye(len(gram)), atol=1e-2):
         raise ValueError(f"{path} is damaged: its directions are not orthonormal")
     return directions
+
+
+def save_bridge(bridge: LatentBridge, path: str | Path, pairs: dict[str, Tensor] | None = None) -> None:
+    """Writes a .safetensors file. pairs: what it was fitted to, from which a later fit can go on; see load_pairs."""
+    tensors = {name: getattr(bridge, name) for name in BRIDGE} | {
+        f"pairs.{name}": tensor for name, tensor in (pairs or {}).items()
+    }
+    texts = {f"bridge_{name}": getattr(bridge, name) for name in BRIDGE_TEXTS} | dict(bridge.report)
+    _write(path, tensors, {"kind": "gansketching bridge", **texts})
+
+
+def load_bridge(path: str | Path) -> LatentBridge:
+    """Reads a file of save_bridge. Raises ValueError for any other file."""
+    tensors, metadata = _read(path, BRIDGE)
+    missing = [name for name in BRIDGE if name not in tensors]
+    missing += [name for name in BRIDGE_TEXTS if f"bridge_{name}" not in metadata]
+    if missing:
+        raise ValueError(f"{path} holds no latent bridge ({', '.join(missing)} missing); give a file of one")
+    texts: Any = {name: metadata[f"bridge_{name}"] for name in BRIDGE_TEXTS}
+    report = {name: text for name, text in metadata.items() if name != "kind" and not name.startswith("bridge_")}
+    try:
+        for name, tensor in tensors.items():
+            if not tensor.is_floating_point() or not bool(tensor.float().isfinite().all()):
+                raise ValueError(f"{name} holds values that are not finite numbers")
+        floats = {name: tensor.float() for name, tensor in tensors.items()}
+        return LatentBridge(**floats, **texts, report=report)
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged: {error}") from error
+
+
+def load_pairs(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The pairs in a file of save_bridge by name, {} if it has none, and the texts of the file."""
+    names = ("source", "target", "psnr", "seconds")
+    tensors, metadata = _read(path, tuple(f"pairs.{name}" for name in names))
+    return {name.removeprefix("pairs."): tensor for name, tensor in tensors.items()}, metadata
 
 
 def _finite(tensor: Tensor) -> Tensor:

@@ -170,3 +170,36 @@ def test_damaged_latents_are_named(here, capsys):
     (here / "directions.npz").write_bytes(b"PK" * 50)
     message = failed(capsys, "directions", *MODEL, "--load", "directions.npz")
     assert "directions.npz can't be read as GANSpace directions" in message
+
+
+def test_compose_writes_samples_and_a_model(here, second, capsys):
+    assert run("compose", "customised.safetensors=0.5", "--original", "model.safetensors", "--count", 4) == 0
+    assert Image.open(here / "composed.png").size == (66, 66)
+    mixed = ["compose", "customised.safetensors=1", "customised.safetensors=-0", "--original", "model.safetensors"]
+    assert run(*mixed, "--output", "same.safetensors") == 0
+    base = tiny_model()
+    same = load.load_customised(here / "same.safetensors", base)
+    z = sampling.sample_z(base, 2)
+    assert torch.equal(sampling.render(same, z), sampling.render(load.load_customised(second, base), z))
+    assert "write for example banana.safetensors=0.5" in failed(capsys, "compose", "customised.safetensors")
+    for weight in ("nan", "inf", "much"):
+        assert "is no model with a weight" in failed(capsys, "compose", f"customised.safetensors={weight}")
+    assert "no model file holds" in failed(capsys, *mixed, "--mode", "w", "--output", "a.safetensors")
+    assert "samples as .png" in failed(capsys, *mixed, "--output", "a.jpg")
+
+
+def test_bridge_fits_and_takes_latents_across(here, capsys):
+    native.save_model(tiny_model(5), here / "other.safetensors")
+    latent_files.save_latents(sampling.sample_z(tiny_model(), 3), here / "z.safetensors")
+    quick = ["--samples", 20, "--held-out", 4, "--steps", 1, "--pool", 4]
+    models = ["bridge", "model.safetensors", "other.safetensors"]
+    assert run(*models, *quick, "--latents", "z.safetensors", "--picture", "pairs.png") == 0
+    assert "Bridge fitted to 20 pairs" in capsys.readouterr().out
+    assert latent_files.load_latents(here / "crossed.safetensors").space == "w"
+    assert Image.open(here / "pairs.png").size == (6 * 34 - 2, 32)
+    again = ["--load", "bridge.safetensors", "--latents", "z.safetensors"]
+    assert run(*models, *again, "--crossed", "again.safetensors") == 0
+    both = [latent_files.load_latents(here / f"{name}.safetensors").data for name in ("crossed", "again")]
+    assert both[0].equal(both[1])
+    assert "the bridge leads from" in failed(capsys, "bridge", "other.safetensors", "model.safetensors", *again)
+    assert "--load needs --latents" in failed(capsys, *models, "--load", "bridge.safetensors")

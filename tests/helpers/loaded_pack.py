@@ -26,6 +26,7 @@ SHORT = {  # small enough for a test, by node class without its prefix
     "InterpolateLatents": {"frames": 4},
     "ProjectImage": {"steps": 2, "pool": 4, "starts": 1},
     "ProjectSketch": {"steps": 1, "pool": 6, "count": 2},
+    "FitBridge": {"samples": 20, "held_out": 4, "steps": 1, "pool": 4},
     "WShift": {"pool": 6, "nearest": 2},
     "ModelFilm": {"frames": 3},
     "FitDirections": {"samples": 1000, "components": 4},
