@@ -8,7 +8,7 @@ from mutations import mutated
 from pydantic import BaseModel
 
 from gansketching_core.training import loop
-from gansketching_core.training.loop import StepReport
+from gansketching_core.training.loop import StepReport, Trainer
 
 
 class Options(BaseModel):
@@ -16,31 +16,25 @@ class Options(BaseModel):
     steps: int = 5
 
 
-class Counter:
+class Counter(Trainer):
     """Adds up `rate`; its step is not finished between the two updates."""
 
     def __init__(self, rate=0.5, resumes_within_step=False, fails_at=None):
-        self.options = Options(rate=rate)
+        self.config = Options(rate=rate)
         self.resumes_within_step = resumes_within_step
         self.fails_at = fails_at
-        self.steps_done = 0
         self.total = torch.zeros(2)
 
     def step(self):
-        self.total[0] += self.options.rate
+        self.total[0] += self.config.rate
         if self.steps_done == self.fails_at:
             raise FloatingPointError
-        self.total[1] += self.options.rate
+        self.total[1] += self.config.rate
         self.steps_done += 1
         return StepReport(self.steps_done - 1, {"total": float(self.total[0])}, 0.1)
 
-    def state_dict(self):
-        return {"config": self.options.model_dump(), "step": self.steps_done, "total": self.total}
-
-    def load_state_dict(self, state):
-        loop.check_options(state["config"], self.options, length="steps")
-        self.total.copy_(state["total"])
-        self.steps_done = state["step"]
+    def parts(self):
+        return {"total": self.total}
 
 
 def run(folder, trainer=None, total=5, **options):
