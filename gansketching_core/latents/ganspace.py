@@ -123,7 +123,7 @@ def sheet(
     components: int = 10,
     strengths: tuple[float, ...] = (-2.0, -1.0, 0.0, 1.0, 2.0),
     batch: int = 8,
-    on_batch: OnBatch | None = None,
+    on_batch: OnBatch = lambda *_: None,
     **options: Any,
 ) -> Tensor:
     """Images [components * len(strengths),3,R,R]: edits of one latent, a row for each of the first components.

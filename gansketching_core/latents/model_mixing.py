@@ -92,7 +92,7 @@ def render_between(
     mode: MixMode = "weights",
     seed: int = 0,
     batch: int = 8,
-    on_batch: OnBatch | None = None,
+    on_batch: OnBatch = lambda *_: None,
 ) -> Tensor:
     """Images [len(alphas) * N,3,R,R] of the same N latents z by models between a and b, which share a base.
 
@@ -106,7 +106,10 @@ def render_between(
     images = []
     for frame, alpha in enumerate(alphas):
         earlier = frame * len(latents)
-        report = None if on_batch is None else lambda done, _, k=earlier: on_batch(k + done, total)
+
+        def report(done: int, _total: int, earlier: int = earlier) -> None:
+            on_batch(earlier + done, total)
+
         model = interpolate_models(a, b, alpha, mode)
         images.append(render(model, latents, config, seed=seed, batch=batch, on_batch=report))
     return torch.cat(images)
