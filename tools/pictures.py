@@ -1,6 +1,6 @@
 """Makes the pictures of the README, of the templates and of the help pages with the bundled models.
 
-    python tools/pictures.py [--work FOLDER]
+    python tools/pictures.py [--work FOLDER] [--thumbnails]
 
 Run it after the bundled models or the fast preset have changed. Results of the workflows are kept in FOLDER
 (build/pictures), so that later runs only make the pictures. Screenshots are taken by hand: docs/1_drawing.jpg,
@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 
 import torch
-from PIL import Image
+from PIL import Image, ImageDraw
 from torch import Tensor
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -25,14 +25,16 @@ import gansketching_core as core  # noqa: E402
 from gansketching_core.cli.pack import load_pack  # noqa: E402
 from gansketching_core.latents import ganspace, interpolation  # noqa: E402
 from gansketching_core.latents.mean_shift import shift_towards  # noqa: E402
+from gansketching_core.latents.sampling import sample_drawings  # noqa: E402
 from gansketching_core.latents.spaces import truncate  # noqa: E402
 
 load_pack()
-from gansketching_pack.nodes.pictures import labelled  # noqa: E402
+from gansketching_pack.nodes.pictures import labelled, to_pil  # noqa: E402
 
 HELP = ROOT / "nodes" / "web" / "docs"
 WIDE, QUALITY = 800, 88  # of help pictures and thumbnails
 THUMBNAIL = (720, 480)
+ARROW, FRAME = (60, 60, 60), (200, 200, 200)
 SEED = 1
 
 
@@ -88,6 +90,60 @@ def thumbnail(picture: Image.Image, path: Path) -> None:
     sheet.save(path, quality=QUALITY)
 
 
+def arrow_picture(first: Image.Image, results: list[Image.Image], path: Path) -> None:
+    """A square thumbnail without a word: what is given, an arrow, and four results that are large enough to judge."""
+    side, margin = 640, 8
+    sheet = Image.new("RGB", (side, side), "white")
+    large, small = 216, 152
+    sheet.paste(first.convert("RGB").resize((small, small), Image.Resampling.LANCZOS), ((side - small) // 2, margin))
+    draw = ImageDraw.Draw(sheet)
+    middle, top = side // 2, margin + small + 4
+    draw.rectangle((middle - 6, top, middle + 6, top + 12), fill=ARROW)
+    draw.polygon([(middle - 20, top + 12), (middle + 20, top + 12), (middle, top + 28)], fill=ARROW)
+    for k, picture in enumerate(results[:4]):
+        x = middle + (k % 2 - 1) * large
+        y = side - margin - (2 - k // 2) * large
+        sheet.paste(picture.convert("RGB").resize((large, large), Image.Resampling.LANCZOS), (x, y))
+    draw.rectangle((middle - small // 2, margin, middle + small // 2, margin + small), outline=FRAME, width=2)
+    sheet.save(path, quality=QUALITY)
+
+
+def arrow_thumbnails(work: Path) -> None:
+    """Thumbnails of the templates that start from sketches or a photo."""
+    model = core.load_model(ROOT / "weights" / "fruit.safetensors")
+    sketcher = core.load_photosketch(ROOT / "weights" / "sketcher.safetensors")
+    size = model.config.resolution
+    drawings = sample_drawings(model, sketcher)
+    z = core.sample_z(model, 4, SEED)
+    folder = ROOT / "workflows"
+
+    def pictures(images: Tensor) -> list[Image.Image]:
+        return [to_pil(image) for image in core.to_comfy(images)]
+
+    for kind, name in (("banana", "draw_your_own_gan"), ("strawberry", "sketch_your_own_gan")):
+        drawn = core.load_images(ROOT / "samples" / "sketches" / kind)
+        sketches = core.prepare_sketches(drawn, size, reference=drawings)
+        run = core.customise(model, sketches, sketcher, core.FinetuneConfig(), folder=work / "thumbnails")
+        samples = core.render(run.model, z, core.SampleConfig(truncation=0.7))
+        arrow_picture(pictures(sketches)[0], pictures(samples), folder / f"{name}.jpg")
+        if kind == "banana":
+            apple = core.load_images(ROOT / "samples" / "sketches" / "apple")
+            apple = core.prepare_sketches(apple, size, reference=drawings)[:1]
+            search = core.SketchSearch(model, apple, sketcher)
+            while not search.finished:
+                search.step()
+            arrow_picture(pictures(apple)[0], pictures(search.result().images), folder / "sketch_to_image.jpg")
+            photo = core.ImageSet(ROOT / "samples" / "photos", 256).batch([4])
+            projector = core.Projector(model, torch.nn.functional.interpolate(photo, (size, size), mode="area"))
+            while not projector.finished:
+                projector.step()
+            directions = core.fit_directions(model, components=4, samples=20_000)
+            latents = projector.result().latents
+            steps = [ganspace.edit(model, latents, directions, k, strength) for k in (0, 1) for strength in (-1, 1)]
+            edited = [pictures(core.render(model, step))[0] for step in steps]
+            arrow_picture(pictures(photo)[0], edited, folder / "photo_editing.jpg")
+
+
 def workflow_pictures(work: Path) -> None:
     stills = {
         "draw_your_own_gan": "draw_your_own_gan",
@@ -99,7 +155,8 @@ def workflow_pictures(work: Path) -> None:
     }
     for name, saved in stills.items():
         picture = in_grid([Image.open(path).convert("RGB") for path in run(name, work)[saved]], 1)
-        thumbnail(picture, ROOT / "workflows" / f"{name}.jpg")
+        if name in ("ganspace", "style_mixing"):
+            thumbnail(picture, ROOT / "workflows" / f"{name}.jpg")
         if name in ("sketch_your_own_gan", "photo_editing"):
             picture.save(ROOT / "docs" / f"{name}.png", optimize=True)
         if name == "sketch_your_own_gan":
@@ -228,8 +285,14 @@ class HelpPictures:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--work", type=Path, default=ROOT / "build" / "pictures", help="where results are kept")
+    parser.add_argument(
+        "--thumbnails", action="store_true", help="only those of the templates that start from sketches"
+    )
     args = parser.parse_args()
     args.work.mkdir(parents=True, exist_ok=True)
+    arrow_thumbnails(args.work.resolve())
+    if args.thumbnails:
+        return
     workflow_pictures(args.work.resolve())
     HelpPictures(args.work.resolve()).make()
 
