@@ -15,6 +15,7 @@ from tiny import some_sketches, tiny_model
 
 from gansketching_core.checkpoints.native import save_model
 from gansketching_core.cli.main import main
+from gansketching_core.cli.processes import join
 from gansketching_core.networks.line_extractor import LineExtractor
 from gansketching_core.training import distributed, loop
 from gansketching_core.training.distributed import ALONE, Team
@@ -112,7 +113,7 @@ if __name__ == "__main__":
     what, folder, *arguments = sys.argv[1], Path(sys.argv[2]), *map(int, sys.argv[3:])
     torch.set_num_threads(1)
     loop.CHECKPOINT_SECONDS, loop.CHECKPOINT_SHARE = 0, 1e9  # a checkpoint after every step
-    team, _ = distributed.join(torch.device("cpu"))
+    team, _ = join(torch.device("cpu"))
     if what == "train":
         run_commands(folder)
         train(folder, team)
