@@ -43,10 +43,12 @@ class FineTuneOptions:
     RETURN_NAMES = ("options",)
     OUTPUT_TOOLTIPS = ("Options for Train with Sketches.",)
     FUNCTION = "choose"
-    INPUT_TYPES = ui.inputs(preset=ui.one_of(PRESETS, "fast", PRESET), **ui.overrides(CONFIGS, skip=["seed"]))
+    INPUT_TYPES = ui.inputs(  # optional, so that saved workflows without newer options stay valid
+        preset=ui.one_of(PRESETS, "fast", PRESET), optional=ui.overrides(CONFIGS, skip=["seed"])
+    )
 
     @classmethod
-    def VALIDATE_INPUTS(cls, augmentation):
+    def VALIDATE_INPUTS(cls, augmentation=ui.AS_PRESET):
         return augmentation == ui.AS_PRESET or ui.check(parse_policy, augmentation)
 
     def choose(self, preset, **values):

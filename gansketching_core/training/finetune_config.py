@@ -31,11 +31,6 @@ class FinetuneConfig(Options):
         gt=0,
         le=1,
     )
-    shape_resolution: Literal[0, 4, 8, 16, 32, 64, 128] = option(
-        16,
-        "Layers up to this resolution follow the sketches; the finer ones keep the original's w, and with it its "
-        "colours and textures. 0: all layers follow, as in the paper.",
-    )
     distance_weight: float = option(
         300.0,
         "Weight of the Chamfer distance from the drawing of each image to the sketch nearest to it; "
@@ -49,7 +44,7 @@ class FinetuneConfig(Options):
         ge=0,
         le=100,
     )
-    class_index: int = option(0, "The class to customise, for class-conditional models.", ge=0)
+    class_index: int = _advanced(0, "The class to customise, for class-conditional models.", ge=0)
     trainable: Literal["mapping", "w_shift"] = _advanced(
         "mapping", "What is trained: the whole mapping network, or one shift of w."
     )
@@ -89,6 +84,11 @@ class FinetuneConfig(Options):
         "auto",
         "Compute activations again instead of keeping them: the same result from about half the memory, with half as "
         "many operations more. auto: if the free memory is too small otherwise.",
+    )
+    shape_resolution: Literal[0, 4, 8, 16, 32, 64, 128] = option(
+        16,
+        "Layers up to this resolution follow the sketches; the finer ones keep the original's w, and with it its "
+        "colours and textures. 0: all layers follow, as in the paper.",
     )
 
     @classmethod
