@@ -160,7 +160,7 @@ def _without_lists(function: Callable[..., Any], names: Collection[str]) -> Call
             inputs[name] = value[0]
         return function(*arguments, **inputs)
 
-    unpacked.__signature__ = inspect.signature(function)  # ComfyUI reads the names of its arguments
+    unpacked.__signature__ = inspect.signature(function)  # type: ignore[attr-defined]  # ComfyUI reads its arguments
     return unpacked
 
 

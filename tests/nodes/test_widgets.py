@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from loaded_pack import shown_inputs
 
 
 def test_widgets_come_from_the_config(pack):
@@ -17,7 +18,7 @@ def test_widgets_come_from_the_config(pack):
 
 def test_options_keep_the_preset_until_changed(pack):
     config = pack.core.FinetuneConfig
-    sections = pack.classes["GANSketching_FineTuneOptions"].INPUT_TYPES()["required"]
+    sections = shown_inputs(pack.classes["GANSketching_FineTuneOptions"])
     untouched = {name: options["default"] for name, (_, options) in sections.items()}
     for preset in ("fast", "paper"):
         assert pack.node("FineTuneOptions").choose(**{**untouched, "preset": preset}) == (config.preset(preset),)
