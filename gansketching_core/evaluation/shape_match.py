@@ -16,6 +16,7 @@ from torch import Tensor
 TOLERANCE = 0.15  # "near", as a share of the sketch's size: the root mean square distance of its ink from its centre
 SAME_SHAPE = 0.75  # F-measure from which a drawing has the sketch's shape
 RARELY_MET = 0.2  # share of the drawings, below which a part of a sketch counts as one that they do not have
+ENOUGH = 8  # drawings like a sketch, below which nothing is said of its parts
 MAX_POINTS = 400  # of one drawing
 STEPS = 5  # of the search for the position and size in which a drawing is compared
 
@@ -26,7 +27,7 @@ class ShapeMatch:
 
     f_measure: Tensor  # [N], 0..1, of each drawing and the sketch that is most like it
     met: float  # mean share of that sketch's ink that is met, 0..1
-    missing: list[float]  # [M], for each sketch the share of its ink that hardly any of its drawings meets
+    missing: list[float]  # [M], for each sketch the share of its ink that hardly any drawing like it meets
     missing_where: list[str]  # [M], where that ink is: "top left", ...
 
     @property
@@ -62,7 +63,9 @@ def shape_match(drawings: Tensor, sketches: Tensor) -> ShapeMatch:
         met += float(met_points.double().mean()) / len(drawings)
     missing, where = [], []
     for outline, rows in zip(outlines, hits):
-        rate = torch.stack(rows).double().mean(dim=0) if rows else torch.ones(len(outline))
+        rate = torch.ones(len(outline))
+        if len(rows) >= ENOUGH:
+            rate = torch.stack(rows).float().mean(dim=0)
         rare = rate < RARELY_MET
         missing.append(float(rare.double().mean()))
         where.append(_where(outline[rare]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 from torch import Tensor, nn
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 from ..latents.sampling import OnBatch, Share, sample_drawings
 from ..networks.stylegan2 import GanModel
 from ..sketches.distance import chamfer
-from .shape_match import shape_match
+from .shape_match import ShapeMatch, shape_match
 
 MISSING_PART = 0.1  # share of a sketch's lines from which it is worth saying that no sample has them
 DEFAULT_SEED = 1  # not 0: the warm start of a training with seed 0 has seen those latents
@@ -95,10 +96,15 @@ def sketch_match(
         shape_before=shape_match(drawings_before, sketches).share,
         shape_after=shapes.share,
         lines_met=shapes.met,
-        missing=[
-            f"Hardly any sample has the {where} of sketch {number} ({share:.0%} of its lines): perhaps this model "
-            "cannot make it."
-            for number, (share, where) in enumerate(zip(shapes.missing, shapes.missing_where), 1)
-            if share > MISSING_PART
-        ],
+        missing=_missing_parts(shapes),
     )
+
+
+def _missing_parts(shapes: ShapeMatch) -> list[str]:
+    """A sentence for each of the two sketches of which the samples miss the largest parts."""
+    largest = sorted(zip(shapes.missing, shapes.missing_where, itertools.count(1)), reverse=True)[:2]
+    return [
+        f"Hardly any sample has the {where} of sketch {number} ({share:.0%} of its lines): perhaps this model cannot make it."
+        for share, where, number in largest
+        if share > MISSING_PART
+    ]

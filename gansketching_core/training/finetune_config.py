@@ -26,7 +26,7 @@ class FinetuneConfig(Options):
         le=2,
     )
     warm_spread: float = option(
-        0.4,
+        0.5,
         "Share of the spread of w that the warm start keeps: less is nearer to the sketches and less varied.",
         gt=0,
         le=1,

@@ -41,7 +41,7 @@ def test_other_shapes_and_blank_drawings_do_not():
 
 def test_a_part_that_no_drawing_has_is_named():
     sketch = paper(ellipse(y=0.65, width=0.2), *LEAVES)
-    bodies = torch.cat([paper(ellipse(y=0.65, width=0.2)), paper(ellipse(x=0.4, y=0.6, width=0.2))])
+    bodies = torch.cat([paper(ellipse(x=0.4 + 0.02 * k, y=0.6, width=0.2)) for k in range(8)])
     match = shape_match(bodies, sketch)
     assert match.share == 0
     assert match.missing[0] > 0.15 and match.missing_where[0].startswith("top") and match.met < 0.85
