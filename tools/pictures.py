@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -198,7 +199,7 @@ class HelpPictures:
         images = core.render(model, self.z, core.SampleConfig(truncation=0.7))
         return core.to_comfy(self.sketcher(images.clamp(-1, 1)))
 
-    def save(self, name: str, parts: list[tuple[str, Tensor]], columns: int = 8, across: bool = False) -> None:
+    def save(self, name: str, parts: Sequence[tuple[str, Tensor]], columns: int = 8, across: bool = False) -> None:
         write(labelled(parts, columns=columns, across=across), HELP / f"{name}.jpg")
 
     def sampling(self) -> None:
