@@ -238,7 +238,7 @@ class HelpPictures:
     def customising(self) -> None:
         reference = core.sample_drawings(self.model, self.sketcher)
         sketches = core.prepare_sketches(self.bananas, self.model.config.resolution, reference=reference)
-        original = ("original", self.images())
+        original: tuple[str, Tensor] = ("original", self.images())
         parts = [original]
         for strength in (0.5, 1.0, 1.5):
             shifted = shift_towards(self.model, sketches, self.sketcher, strength=strength)
