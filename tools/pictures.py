@@ -238,13 +238,13 @@ class HelpPictures:
     def customising(self) -> None:
         reference = core.sample_drawings(self.model, self.sketcher)
         sketches = core.prepare_sketches(self.bananas, self.model.config.resolution, reference=reference)
-        original: tuple[str, Tensor] = ("original", self.images())
-        parts = [original]
+        original = ("original", self.images())
+        parts: list[tuple[str, Tensor]] = [original]
         for strength in (0.5, 1.0, 1.5):
             shifted = shift_towards(self.model, sketches, self.sketcher, strength=strength)
             parts.append((f"strength {strength}", self.images(model=shifted)))
         self.save("w_shift", parts)
-        parts = [original]
+        parts = list[tuple[str, Tensor]]([original])
         for start in (0.5, 1.0, 1.5):
             config = core.FinetuneConfig(warm_start=start)
             run = core.customise(self.model, sketches, self.sketcher, config, folder=self.work / "runs")
