@@ -78,7 +78,8 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _run(name: str, argv: list[str]) -> None:
-    # Read when torch is loaded. Threads that wait for others sleep instead of taking their processor (docs/performance.md).
+    # Read when torch is loaded. Threads that wait for others sleep instead of taking their processor; figures are in
+    # docs/performance.md.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     module = name.replace("-", "_")

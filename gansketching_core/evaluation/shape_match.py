@@ -2,8 +2,8 @@
 
 The measure is the boundary F-measure of contour detection (Martin, Fowlkes and Malik, PAMI 2004): the harmonic mean of
 the share of the drawing's ink that is near ink of the sketch, and the share of the sketch's ink that is near ink of the
-drawing. The drawing is first moved and scaled onto the sketch, by iterated closest points. A drawing that lacks a part of the
-sketch, such as the leaves of a pineapple, misses that part's ink.
+drawing. The drawing is first moved and scaled onto the sketch, by iterated closest points. A drawing that lacks a part
+of the sketch, such as the leaves of a pineapple, misses that part's ink.
 """
 
 from __future__ import annotations

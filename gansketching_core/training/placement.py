@@ -55,7 +55,7 @@ def placed(
     theta = torch.stack([row_x, row_y], dim=1) / zoom[:, None, None]  # [B,2,3]
     x = pictures.float() / 127.5 - 1
     if pictures.shape[1] == 3:
-        return _tinted(1 + _warped(x - 1, theta, resolution), config.tint, rng)  # padded with white
+        return _tinted(_warped(x, theta, resolution, padding=1), config.tint, rng)  # white
     alpha = (x[:, 3:] + 1) / 2
     layers = _warped(torch.cat([(x[:, :3] + 1) * alpha, alpha], dim=1), theta, resolution)
     alpha = layers[:, 3:]
@@ -65,10 +65,10 @@ def placed(
     return x * alpha + _tinted(_enlarged(backgrounds, resolution, rng), config.tint, rng) * (1 - alpha)
 
 
-def _warped(x: Tensor, theta: Tensor, resolution: int) -> Tensor:
-    """x [B,C,S,S], padded with 0, under the affine maps theta [B,2,3] -> [B,C,R,R]."""
+def _warped(x: Tensor, theta: Tensor, resolution: int, padding: float = 0) -> Tensor:
+    """x [B,C,S,S] under the affine maps theta [B,2,3], surrounded by the value `padding` -> [B,C,R,R]."""
     grid = F.affine_grid(theta, [len(x), 1, 2 * resolution, 2 * resolution], align_corners=False)
-    return F.avg_pool2d(F.grid_sample(x, grid, padding_mode="zeros", align_corners=False), 2)
+    return F.avg_pool2d(padding + F.grid_sample(x - padding, grid, padding_mode="zeros", align_corners=False), 2)
 
 
 def _tinted(x: Tensor, strength: float, rng: torch.Generator) -> Tensor:

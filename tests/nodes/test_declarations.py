@@ -13,8 +13,8 @@ NODE_IDS = (
     "SaveCustomisedModel Sample SideBySide LoadPhotos ProjectImage ProjectSketch LatentsFromSeed InterpolateLatents "
     "StyleMix TruncateLatents JoinLatents PickLatents SaveLatents LoadLatents InterpolateModels ModelFilm WShift "
     "FitDirections EditLatents DirectionsSheet SaveDirections LoadDirections SketchPad "
-    "EvaluateModel SketchMatchScore GetModel SketchStrength ComposeModels FitBridge BridgeLatents SaveBridge LoadBridge "
-    "ExportModel SaveWebPage"
+    "EvaluateModel SketchMatchScore GetModel SketchStrength ComposeModels FitBridge BridgeLatents SaveBridge "
+    "LoadBridge ExportModel SaveWebPage"
 ).split()
 
 

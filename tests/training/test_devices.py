@@ -1,4 +1,4 @@
-"""What a fine-tuning asks of a device: Apple's GPUs (MPS) have no float64. Run here on the CPU, operator by operator."""
+"""What a fine-tuning asks of a device: Apple's GPUs (MPS) have no float64. Run on the CPU, operator by operator."""
 
 from __future__ import annotations
 
