@@ -86,17 +86,22 @@ def run_commands(folder: Path) -> None:
     assert main(["evaluate", *common, *evaluation]) == 0
 
 
-def die_at(poll_count: int, rank: int, team: Team):
-    """A `poll` that kills the process `rank` at its call `poll_count`."""
-    calls = 0
+def die_after(step: int, poll_count: int, rank: int, team: Team) -> dict:
+    """Callbacks that kill the process `rank` within a step: at call `poll_count` of `poll` after `step`."""
+    left = float("inf")
+
+    def on_step(report, _finetuner) -> None:
+        nonlocal left
+        if report.step == step and team.rank == rank:
+            left = poll_count
 
     def poll() -> None:
-        nonlocal calls
-        calls += 1
-        if calls == poll_count and team.rank == rank:
+        nonlocal left
+        left -= 1
+        if left == 0:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    return poll
+    return {"on_step": on_step, "poll": poll}
 
 
 def cancel_after(step: int, rank: int, team: Team):
@@ -118,7 +123,7 @@ if __name__ == "__main__":
         run_commands(folder)
         train(folder, team)
     elif what == "kill":
-        finetune(folder, team, poll=die_at(arguments[0], arguments[1], team))
+        finetune(folder, team, **die_after(*arguments, team))
     elif what == "cancel":
         finetune(folder, team, on_step=cancel_after(arguments[0], arguments[1], team))
     elif what == "stop":

@@ -86,7 +86,7 @@ def test_two_processes_give_the_bits_of_one(tmp_path):
 @pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize("rank", [0, 1])
 def test_a_killed_process_ends_the_others_and_the_run_goes_on_in_one(tmp_path, rank):
-    killed = together("kill", tmp_path, 900, rank)
+    killed = together("kill", tmp_path, 1, 40, rank)
     assert killed.returncode != 0 and "the same command goes on from the last saved state" in killed.stderr
     assert [path.name for path in tmp_path.glob("*/model.safetensors")] == []
     assert len(list(tmp_path.glob("*/state.pt"))) == 1
@@ -98,7 +98,6 @@ def test_a_killed_process_ends_the_others_and_the_run_goes_on_in_one(tmp_path, r
 @needs_gloo
 @pytest.mark.usefixtures("one_thread")
 def test_cancelling_in_one_process_ends_all_after_the_same_step(tmp_path):
-    """... and a run that one process has begun goes on in three, of which one has more to do than the others."""
     cancelled = together("cancel", tmp_path, 1, 1)
     assert cancelled.returncode != 0 and cancelled.stderr.count("KeyboardInterrupt") >= 2
     rest = finetune(tmp_path)
@@ -162,11 +161,11 @@ def test_random_numbers_of_a_sample_do_not_depend_on_the_parts():
 
 @pytest.mark.parametrize("count", [2, 3, 5, 8, 13])
 def test_the_sum_does_not_depend_on_who_adds_up_what(count):
-    vectors = torch.randn(count, 50, generator=torch.Generator().manual_seed(count)) * 10.0 ** torch.arange(50)
+    vectors = torch.randn(count, 50, generator=torch.Generator().manual_seed(count)) * 10.0 ** torch.linspace(-3, 3, 50)
     alone = _Tree()
     for index, vector in enumerate(vectors):
         alone.add(index, 1, vector)
-    torch.testing.assert_close(alone.total(), vectors.sum(dim=0), rtol=1e-4, atol=1e-4 * 10.0**50)
+    torch.testing.assert_close(alone.total(), vectors.sum(dim=0), rtol=1e-3, atol=1e-3)
     for processes in range(2, 7):
         whole = _Tree()
         for rank in range(processes):
