@@ -104,7 +104,7 @@ def _missing_parts(shapes: ShapeMatch) -> list[str]:
     """A sentence for each of the two sketches of which the samples miss the largest parts."""
     largest = sorted(zip(shapes.missing, shapes.missing_where, itertools.count(1)), reverse=True)[:2]
     return [
-        f"Few samples have the {where} of sketch {number} ({share:.0%} of its lines): the model may be unable to make it."
+        f"Few samples have the {where} of sketch {number}, {share:.0%} of its lines: this model may not be able to."
         for share, where, number in largest
         if share > MISSING_PART
     ]
