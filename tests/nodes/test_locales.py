@@ -1,0 +1,119 @@
+"""The nodes in other languages: locales/<language>/, which ComfyUI's editor reads."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+
+import pytest
+from loaded_pack import ROOT, shown_inputs
+
+LANGUAGES = sorted(path.name for path in (ROOT / "locales").iterdir())
+KEPT = r"\[(?:output|bundled|datasets)\]|\.(?:pth?|npz|safetensors)\b|\b(?:models|output)/[\w/]+|\b\d[\d,.]*\d\b"
+
+
+@pytest.fixture(scope="module")
+def tool():
+    """tools/locales.py, which makes the files."""
+    spec = importlib.util.spec_from_file_location("locales_tool", ROOT / "tools/locales.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def read(language: str, name: str) -> dict:
+    return json.loads((ROOT / "locales" / language / name).read_text("utf-8"))
+
+
+def leaves(texts: dict, path: str = "") -> dict[str, str]:
+    """Every text of nested dictionaries, by its path."""
+    found = {}
+    for key, value in texts.items():
+        found |= leaves(value, f"{path}/{key}") if isinstance(value, dict) else {f"{path}/{key}": value}
+    return found
+
+
+def expected(pack) -> dict[str, str]:
+    """What the editor looks up in nodeDefs.json, by its path, from the nodes' declarations."""
+    texts = {}
+    for name, node in pack.classes.items():
+        texts |= {f"/{name}/display_name": node.DISPLAY_NAME, f"/{name}/description": node.DESCRIPTION}
+        sockets = [("inputs", key, key, options["tooltip"]) for key, (_, options) in shown_inputs(node).items()]
+        for index, (output, tooltip) in enumerate(
+            zip(getattr(node, "RETURN_NAMES", ()), getattr(node, "OUTPUT_TOOLTIPS", ()), strict=True)
+        ):
+            sockets.append(("outputs", index, output, tooltip))
+        for kind, key, shown, tooltip in sockets:
+            texts |= {f"/{name}/{kind}/{key}/name": shown, f"/{name}/{kind}/{key}/tooltip": tooltip}
+    return texts
+
+
+def test_chinese_and_japanese_are_there():
+    assert {"zh", "ja"} <= set(LANGUAGES)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_text_is_translated_and_none_is_stale(pack, home, language):
+    english, texts = expected(pack), leaves(read(language, "nodeDefs.json"))
+    assert len(english) > 600 and texts.keys() == english.keys()
+    assert [path for path, text in texts.items() if not text.strip()] == []
+    sentences = [path for path, text in english.items() if path.endswith(("/tooltip", "/description"))]
+    assert [path for path in sentences if texts[path] == english[path]] == []
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_categories_are_translated(pack, language):
+    parts = {part for node in pack.classes.values() for part in node.CATEGORY.split("/")[1:]}
+    categories = read(language, "main.json")["nodeCategories"]
+    assert parts - categories.keys() == {"loaders", "sampling", "training"}  # ComfyUI translates these itself
+    assert categories.keys() <= parts and all(categories.values())
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_numbers_and_folders_stay_as_they_are(pack, home, language):
+    """A changed default in a preset, a limit or a folder's name would make a translation wrong."""
+    texts = leaves(read(language, "nodeDefs.json"))
+    for path, text in expected(pack).items():
+        kept = {re.sub(r"\D", "", word) if word[0].isdigit() else word for word in re.findall(KEPT, text, re.ASCII)}
+        digits = re.sub(r"(?<=\d)[.,\s\u202f\u00a0](?=\d{3}\b)|(?<=\d)[.,](?=\d)", "", texts[path])
+        assert [word for word in kept if word not in (digits if word.isdigit() else texts[path])] == [], path
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_editor_can_read_the_texts(language):
+    """Its translations have a syntax, in which these characters mean something."""
+    for name in ("nodeDefs.json", "main.json"):
+        assert [text for text in leaves(read(language, name)).values() if set(text) & set("{}@|")] == []
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_node_names_differ(language):
+    names = [node["display_name"] for node in read(language, "nodeDefs.json").values()]
+    assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_files_are_what_the_tool_makes(pack, home, tool, language):
+    table = tool.Table(language)
+    for name, texts in tool.english(pack.classes).items():
+        assert read(language, name) == tool.translated(texts, table), "run python tools/locales.py"
+    assert table.missing == table.unused == set()
+
+
+def test_the_tool_puts_texts_together(tool):
+    table = tool.Table.__new__(tool.Table)
+    table.asked, table.texts = (
+        set(),
+        {
+            "Steps.": "Schritte.",
+            "Presets: #.": "Voreinstellungen: #.",
+            "-1: as in the preset.": "-1: wie dort.",
+            "model_#": "Modell_#",
+            "Old.": "Alt.",
+        },
+    )
+    text = "Steps. Presets: fast 0.5, paper 75000. -1: as in the preset."
+    assert table.translation(text) == "Schritte. Voreinstellungen: fast 0.5, paper 75000. -1: wie dort."
+    assert table.translation("model_3") == "Modell_3" and table.translation("New.") == ""
+    assert table.missing == {"New."} and table.unused == {"Old."}
