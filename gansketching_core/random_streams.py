@@ -69,8 +69,9 @@ def stream(seed: int, purpose: str, *position: int, part: Part | None = None) ->
     number = PURPOSES[purpose]
     suffix = () if number is None else (number,)
     digest = hashlib.sha256(repr((int(seed), *map(int, position), *suffix)).encode()).digest()
-    generator = torch.Generator() if part is None else PartStream()
+    generator = torch.Generator()
     if part is not None:
+        generator = PartStream()
         generator.part = part
     return generator.manual_seed(int.from_bytes(digest[:8], "little", signed=True))
 

@@ -18,6 +18,7 @@ import math
 from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -137,7 +138,7 @@ def _effect_of_clamps(model: GanModel, network: nn.Module) -> float:
     config = model.config
     if config.conv_clamp is None:
         return 0.0
-    unclamped = type(network)(config.model_copy(update={"conv_clamp": None})).eval()  # type: ignore[call-arg]
+    unclamped: Any = type(network)(config.model_copy(update={"conv_clamp": None})).eval()
     unclamped.load_state_dict(network.state_dict())
     unclamped.to(model.w_mean.device)
     z = torch.randn(4, config.z_dim, generator=torch.Generator().manual_seed(0)).to(model.w_mean)

@@ -96,14 +96,16 @@ def save_photosketch(
 def _write(
     path: str | Path, kind: Kind, tensors: dict[str, Tensor], own: Mapping[str, str], metadata: Mapping[str, object]
 ) -> None:
-    """Write a safetensors file whose bytes depend on its content alone: the library writes metadata in random order.
-
-    own: metadata under keys of this format; `metadata` may not use these.
-    """
+    """Write a file of this format. own: metadata under its keys; `metadata` may not use these."""
     if reserved := _FORMAT_KEYS & metadata.keys():
         raise ValueError(f"metadata {sorted(reserved)} are written by the format itself; use other names")
     strings = {str(key): str(value) for key, value in metadata.items()}
     strings |= {"format": FORMAT, "format_version": FORMAT_VERSION, "kind": kind, **own}
+    write_safetensors(tensors, strings, path)
+
+
+def write_safetensors(tensors: dict[str, Tensor], strings: dict[str, str], path: str | Path) -> None:
+    """Write tensors and metadata; the bytes depend on these alone, while the library's metadata are in random order."""
     data = safetensors_bytes(tensors, metadata=strings)
     start = 8 + int.from_bytes(data[:8], "little")
     header = json.loads(data[8:start]) | {"__metadata__": dict(sorted(strings.items()))}

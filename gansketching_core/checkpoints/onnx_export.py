@@ -114,7 +114,7 @@ class _Graph:
         self.nodes.append(self.onnx.helper.make_node(operator, list(inputs), [name], **attributes))
         return name
 
-    def numbers(self, value: Tensor | float) -> str:
+    def numbers(self, value: Tensor | float | list[float]) -> str:
         """A constant of float32 that is stored as such."""
         return self._constant(torch.as_tensor(value, dtype=torch.float32).detach().cpu().numpy())
 

@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
-from ..files import atomic_write
+from ..checkpoints.native import write_safetensors
 from .bridge import LatentBridge
 from .ganspace import Directions
 from .spaces import Latents
@@ -114,7 +113,7 @@ def _finite(tensor: Tensor) -> Tensor:
 
 def _write(path: str | Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
     tensors = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
-    atomic_write(path, lambda temporary: save_file(tensors, temporary, metadata=metadata))
+    write_safetensors(tensors, metadata, path)
 
 
 def _read(path: str | Path, names: tuple[str, ...]) -> tuple[dict[str, Tensor], dict[str, str]]:

@@ -28,7 +28,7 @@ class WeightedMappings(nn.Module):
 
     @property
     def w_shift(self) -> Tensor:
-        return _weighted_sum([mapping.w_shift for mapping in self.mappings], self.weights)
+        return _weighted_sum([cast(Tensor, mapping.w_shift) for mapping in self.mappings], self.weights)
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         """z [B, z_dim], labels as in Mapping -> w [B, w_dim]."""

@@ -22,8 +22,9 @@ def cut_out(pictures: Tensor) -> Tensor:
 
 
 def _cut_out(picture: np.ndarray) -> np.ndarray:  # uint8 [S,S,3] -> uint8 [S,S,4]
-    labels, count = ndimage.label(picture.min(axis=2) >= WHITE)
-    sizes = np.bincount(labels.ravel(), minlength=count + 1)
+    labels = np.zeros(picture.shape[:2], dtype=np.int32)
+    ndimage.label(picture.min(axis=2) >= WHITE, output=labels)
+    sizes = np.bincount(labels.ravel())
     is_background = sizes >= SPECK * labels.size
     is_background[np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])] = True
     is_background[0] = False  # label 0: everything that is not white
@@ -31,11 +32,13 @@ def _cut_out(picture: np.ndarray) -> np.ndarray:  # uint8 [S,S,3] -> uint8 [S,S,
     inner = ndimage.binary_erosion(~background, iterations=2, border_value=1)
     if not inner.any():
         return np.dstack([picture, np.where(background, 0, 255)]).astype(np.uint8)
-    nearest = ndimage.distance_transform_edt(~inner, return_distances=False, return_indices=True)
+    nearest = np.asarray(
+        ndimage.distance_transform_edt(np.logical_not(inner), return_distances=False, return_indices=True)
+    )
     colour = picture[nearest[0], nearest[1]].astype(np.float32)
     # A pixel of the outline is alpha * colour + (1 - alpha) * white: the least-squares alpha of its three channels.
     fit = ((255.0 - picture) * (255 - colour)).sum(axis=2) / np.maximum(np.square(255 - colour).sum(axis=2), 1)
-    alpha = np.where(inner, 1, fit.clip(0, 1)) * ~background
+    alpha = np.where(background, 0, np.where(inner, 1, fit.clip(0, 1)))
     return np.dstack([np.where(inner[..., None], picture, colour), alpha * 255]).round().astype(np.uint8)
 
 

@@ -84,7 +84,7 @@ ALONE = Team()
 
 
 class _Processes(Team):
-    def __init__(self, device: torch.device, rank: int, size: int, store: dist.Store):
+    def __init__(self, device: torch.device, rank: int, size: int, store: dist.Store):  # pyright: ignore[reportPrivateImportUsage]
         self.device = device
         self.rank = rank
         self.size = size

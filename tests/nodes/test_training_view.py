@@ -86,7 +86,7 @@ def test_a_message_late_in_a_long_training_reads_few_reports(training_view, sent
     losses = {"D sketch fake": 0.5, "D sketch real": 0.25, "G sketch": 1.0}
 
     class Counted:
-        seconds, reads = 0.5, 0
+        seconds, timings, reads = 0.5, {}, 0
 
         def __init__(self, step):
             self.step = step
@@ -161,7 +161,7 @@ def test_stop_and_keep_hands_the_model_on(training_view, sent, pack, trainable, 
 
     monkeypatch.setattr(training_view.host, "send", press)
     trainable["options"] = trainable["options"].model_copy(update={"steps": 6})
-    model, _, _, text = pack.node("FineTuneMapping").finetune(**trainable, node="7")
+    model, _, _, text, *_ = pack.node("FineTuneMapping").finetune(**trainable, node="7")
     assert "2 steps" in text and "Stopped and kept at step 2 of 6" in text
     assert [message["state"] for message in sent][-1] == "stopped"
     moved = model.generator.mapping.state_dict(), trainable["model"].generator.mapping.state_dict()
