@@ -1,7 +1,5 @@
 """Sets of images: folders and zips, names and classes, and which images are held out for evaluation."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import re

@@ -1,7 +1,5 @@
 """Writing files so that readers never see half of one."""
 
-from __future__ import annotations
-
 import os
 import uuid
 from collections.abc import Callable

@@ -4,8 +4,6 @@ Inside this project images are [B,C,H,W] in -1..1. ComfyUI's IMAGE is [B,H,W,C] 
 1 where something is marked. Sketches have one channel, +1 is white paper.
 """
 
-from __future__ import annotations
-
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager

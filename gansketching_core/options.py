@@ -1,7 +1,5 @@
 """Options as frozen pydantic models: one declaration for checks, node widgets, command-line flags and saved files."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any, TypeVar
 

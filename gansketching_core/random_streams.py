@@ -1,7 +1,5 @@
 """Named streams of random numbers, which depend only on a seed, a purpose and a position: they make resuming exact."""
 
-from __future__ import annotations
-
 import hashlib
 import math
 from collections.abc import Callable, Iterator, Sequence

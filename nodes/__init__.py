@@ -1,7 +1,5 @@
 """The nodes of this pack. Ids are prefixed, because other packs use plain ones such as LoadStyleGAN."""
 
-from __future__ import annotations
-
 from . import (
     bridging,
     editing,

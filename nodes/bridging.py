@@ -1,7 +1,5 @@
 """Latent bridges: from the latents of one model to those of another. Fitted, saved, loaded and applied."""
 
-from __future__ import annotations
-
 import hashlib
 from functools import partial
 

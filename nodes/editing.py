@@ -1,7 +1,5 @@
 """Editing: mixtures of two models, the shift of w, and GANSpace directions."""
 
-from __future__ import annotations
-
 import dataclasses
 import math
 from functools import partial

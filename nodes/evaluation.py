@@ -1,7 +1,5 @@
 """Evaluation: a model's samples compared with photos, and a customised model's with the sketches."""
 
-from __future__ import annotations
-
 import torch
 
 from ..gansketching_core.datasets import ImageSet

@@ -1,7 +1,5 @@
 """Downloading models that others offer. Only the node's button starts a download, never a workflow."""
 
-from __future__ import annotations
-
 import threading
 import time
 from pathlib import Path

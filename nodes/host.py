@@ -11,8 +11,6 @@ cancelling are ComfyUI's. Anywhere else the same calls have plain fallbacks, whi
 call, so they can be set at any time.
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import copy

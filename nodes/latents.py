@@ -1,7 +1,5 @@
 """Latents: random, interpolated, mixed, truncated, joined, picked, saved and loaded."""
 
-from __future__ import annotations
-
 import re
 from functools import partial
 

@@ -1,7 +1,5 @@
 """Loading: generators, photo-to-sketch networks, drawings, photos. Saving: customised models."""
 
-from __future__ import annotations
-
 import json
 from functools import partial
 

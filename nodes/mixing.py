@@ -1,7 +1,5 @@
 """Mixing customised models: how strongly one follows its sketches, and several of one base at once."""
 
-from __future__ import annotations
-
 from typing import get_args
 
 from ..gansketching_core.latents.model_mixing import MixMode, compose_models, interpolate_models

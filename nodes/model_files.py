@@ -4,8 +4,6 @@ A plain name is a file of ComfyUI's models folder, or a folder or a picture of i
 folder of its data sets; "name [output]" was saved by this pack; "name [bundled]" comes with it.
 """
 
-from __future__ import annotations
-
 import filecmp
 import hashlib
 import logging

@@ -1,7 +1,5 @@
 """Pictures that nodes show: labelled grids and loss plots, made with Pillow."""
 
-from __future__ import annotations
-
 import base64
 import io
 import itertools

@@ -1,7 +1,5 @@
 """Projection: latents whose image looks like a photo, or whose line drawing looks like a sketch."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Sequence
 

@@ -1,7 +1,5 @@
 """Sampling: images of a model, and two batches of images side by side."""
 
-from __future__ import annotations
-
 from ..gansketching_core.images import from_comfy, to_comfy
 from ..gansketching_core.latents.sampling import SampleConfig, render, sample_z
 from ..gansketching_core.latents.spaces import Latents

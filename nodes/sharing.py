@@ -1,7 +1,5 @@
 """Sharing: models as files for other programs, and as a web page."""
 
-from __future__ import annotations
-
 import logging
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The Sketch Pad: drawing sketches in the graph."""
 
-from __future__ import annotations
-
 from ..gansketching_core.sketches.pad import EMPTY, MAX_SHEETS, check_drawn, is_drawn, parse, render
 from . import host
 from . import widgets as ui

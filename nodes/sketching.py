@@ -1,7 +1,5 @@
 """Sketches: preparing hand-drawn ones, and turning photos into line drawings."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

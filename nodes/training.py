@@ -1,7 +1,5 @@
 """Fine-tuning: its options, and the node that customises a model with sketches."""
 
-from __future__ import annotations
-
 import time
 
 from PIL import Image

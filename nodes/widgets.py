@@ -1,7 +1,5 @@
 """Widgets from pydantic models: one declaration per option, its default, range and description."""
 
-from __future__ import annotations
-
 import copy
 import functools
 import inspect

@@ -1,7 +1,5 @@
 """What a model file is, for people."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path

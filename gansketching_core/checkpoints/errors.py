@@ -1,7 +1,5 @@
 """Errors about model files. What reaches the user is a ValueError that begins with the file's name."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path

@@ -11,8 +11,6 @@ their data.pkl only lists the names and shapes of tensors, and loads with `torch
 function of this package writes a pickle that runs other code when it is opened.
 """
 
-from __future__ import annotations
-
 import io
 import math
 from collections import OrderedDict

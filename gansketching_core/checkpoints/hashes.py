@@ -1,7 +1,5 @@
 """The hash of a model's weights, which says what a customised file belongs to."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Mapping
 

@@ -4,8 +4,6 @@ Each function takes a network as it is stored in a file and returns Weights. Ten
 which makes them unexpected when the network is built; shapes are compared then, too.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field

@@ -4,8 +4,6 @@ The formats are this package's `.safetensors`, GANSketching's `netG.pth` and `ne
 NVIDIA's `.pkl` of PyTorch and TensorFlow. No code from a file is ever run, and no memory taken but for what it holds.
 """
 
-from __future__ import annotations
-
 import copy
 import json
 import logging

@@ -1,7 +1,5 @@
 """This package's own .safetensors files: whole models, customised models, sketchers."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from pathlib import Path

@@ -4,8 +4,6 @@ The graph is written operator by operator, with scales folded into the weights: 
 for the FIR filters' Python code, and differ from version to version. The numbers are those of `Generator`.
 """
 
-from __future__ import annotations
-
 import copy
 import math
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """What code needs to know of a model file, from as little of the file as possible."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, cast

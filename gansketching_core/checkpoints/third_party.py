@@ -1,7 +1,5 @@
 """Networks from the files of other projects: what a file holds, and its weights under this package's names."""
 
-from __future__ import annotations
-
 import argparse
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Flags that several commands share, and loading what they name: device, model, sketcher, pictures."""
 
-from __future__ import annotations
-
 from argparse import ArgumentParser, Namespace
 from dataclasses import replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Films: the flags of commands that write one, and animated pictures."""
 
-from __future__ import annotations
-
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Command-line flags from pydantic models: one declaration per option, its default, range and description."""
 
-from __future__ import annotations
-
 import argparse
 import typing
 from typing import Any, Literal

@@ -4,8 +4,6 @@ A command is a function (parser, argv) in the file of its name beside this one: 
 argv and does the work. Its docstring is its help. To add a command, write the file and list it in COMMANDS.
 """
 
-from __future__ import annotations
-
 import argparse
 import importlib
 import logging

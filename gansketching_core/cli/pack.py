@@ -1,7 +1,5 @@
 """Where the node pack and its bundled files are, in a checkout and in an installed package."""
 
-from __future__ import annotations
-
 import importlib
 import importlib.util
 import pkgutil

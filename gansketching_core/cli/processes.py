@@ -1,7 +1,5 @@
 """Commands in several processes, as torchrun starts them: one of them prints and shows progress."""
 
-from __future__ import annotations
-
 import logging
 import os
 import signal

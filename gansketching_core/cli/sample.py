@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import math
 from argparse import ArgumentParser, Namespace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Models that others offer: names, addresses and licences. Nothing is downloaded unless the user asks for it."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Literal
 

@@ -1,7 +1,5 @@
 """Downloading one file: resumable, checked, from safe addresses only."""
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import http.client

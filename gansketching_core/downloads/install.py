@@ -1,7 +1,5 @@
 """Installing a download: unpacked, converted to .safetensors, written where nodes list it. No code of a file is run."""
 
-from __future__ import annotations
-
 import logging
 import shutil
 import zipfile

@@ -1,7 +1,5 @@
 """A small classifier on features, to count which kinds of objects a model's samples show."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """A model's samples compared with photos."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

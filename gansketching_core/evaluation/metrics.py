@@ -1,7 +1,5 @@
 """Measures of images and of features: pure functions. Features are [N,D] of any float type; sums are in float64."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 
 import numpy as np

@@ -6,8 +6,6 @@ drawing. The drawing is first moved and scaled onto the sketch, by iterated clos
 of the sketch, such as the leaves of a pineapple, misses that part's ink.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch

@@ -1,7 +1,5 @@
 """The sketch match: how well the samples of a customised model follow the sketches, compared with its base model."""
 
-from __future__ import annotations
-
 import itertools
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Seconds and peak memory of fine-tuning steps and of sampling, on networks with random weights."""
 
-from __future__ import annotations
-
 import math
 import multiprocessing
 import statistics

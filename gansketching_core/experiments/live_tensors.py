@@ -1,7 +1,5 @@
 """The memory of a fine-tuning step counted as its live tensors, on any machine and without computing them."""
 
-from __future__ import annotations
-
 import weakref
 from contextlib import nullcontext
 

@@ -1,7 +1,5 @@
 """The study: customised models against baselines and ablations, after Tables 1 to 4 of "Sketch Your Own GAN"."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import time

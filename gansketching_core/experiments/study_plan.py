@@ -1,7 +1,5 @@
 """What the study measures: its methods, and the order of its measurements."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from itertools import product

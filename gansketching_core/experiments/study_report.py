@@ -1,7 +1,5 @@
 """The study as a page: tables in Markdown, and a sheet of samples for each class."""
 
-from __future__ import annotations
-
 import os
 import statistics
 import textwrap

@@ -5,8 +5,6 @@ Sliders move truncation, sketch strength and the main directions of w. Small gen
 Of large ones, for which a browser would take many seconds, images of a few positions are computed now.
 """
 
-from __future__ import annotations
-
 import base64
 import io
 import json

@@ -1,7 +1,5 @@
 """Fitting a latent bridge between two models: pairs of latents whose images agree, and how good the bridge is."""
 
-from __future__ import annotations
-
 import hashlib
 import time
 from collections.abc import Callable

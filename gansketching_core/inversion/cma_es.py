@@ -1,7 +1,5 @@
 """CMA-ES, a search without gradients, for latents that gradient descent does not reach."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from einops import rearrange, repeat

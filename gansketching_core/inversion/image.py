@@ -1,7 +1,5 @@
 """Projection: latents of a model whose image looks like a given one."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from dataclasses import dataclass

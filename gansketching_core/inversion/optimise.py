@@ -1,7 +1,5 @@
 """Optimisation of latents by gradient descent, as in StyleGAN2's projector (Karras et al., CVPR 2020, appendix D)."""
 
-from __future__ import annotations
-
 import math
 import warnings
 from collections.abc import Callable

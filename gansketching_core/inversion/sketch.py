@@ -1,7 +1,5 @@
 """Sketch to image: latents of a model whose image, drawn as a sketch, looks like a given one."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 

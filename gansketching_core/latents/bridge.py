@@ -3,8 +3,6 @@
 A bridge is a ridge regression, to which a small network (an MLP with one hidden layer) may be added.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace

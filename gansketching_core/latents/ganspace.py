@@ -4,8 +4,6 @@ GANSpace uses incremental PCA. Here the covariance is summed in float64 and deco
 thousand numbers this is the exact PCA of all samples, and faster.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Interpolation between latents: straight lines, great circles, walks through several; and style mixing."""
 
-from __future__ import annotations
-
 import math
 from typing import Literal
 

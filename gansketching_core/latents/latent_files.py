@@ -1,7 +1,5 @@
 """Files of latents, of GANSpace directions and of latent bridges."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """A shift of all w towards samples that look like the sketches: the paper's baseline, and the warm start of `fast`."""
 
-from __future__ import annotations
-
 import copy
 import math
 from collections.abc import Callable

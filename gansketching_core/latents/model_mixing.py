@@ -1,7 +1,5 @@
 """Mixing models of one base: by their weights, or by their w."""
 
-from __future__ import annotations
-
 import copy
 import math
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """Random latents, and images and line drawings rendered from latents."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Literal
 

@@ -3,8 +3,6 @@
 Figures measured with different extractors or input sizes can't be compared: every result names its extractor.
 """
 
-from __future__ import annotations
-
 import contextlib
 import importlib.util
 import io

@@ -1,7 +1,5 @@
 """A line extractor without weights, for use where no PhotoSketch network is at hand."""
 
-from __future__ import annotations
-
 import math
 
 import torch

@@ -1,7 +1,5 @@
 """PhotoSketch: a network that turns a photo into a line drawing."""
 
-from __future__ import annotations
-
 import torch.nn.functional as F
 from torch import Tensor, nn
 

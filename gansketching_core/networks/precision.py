@@ -1,7 +1,5 @@
 """Mixed precision: where it is faster, and how to leave it for a few operators."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import torch

@@ -6,8 +6,6 @@ spectral normalisation, hinge loss. It is trained beside StyleGAN2's own, as in 
 Training" (Kumari et al., CVPR 2022).
 """
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn

@@ -1,7 +1,5 @@
 """FIR resampling with StyleGAN2's filter [1,3,3,1] x [1,3,3,1] / 64, as depthwise convolutions."""
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor

@@ -1,7 +1,5 @@
 """Chamfer distance of line drawings: exact, for measuring, and differentiable, as a loss."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

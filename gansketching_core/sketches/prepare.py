@@ -1,7 +1,5 @@
 """Drawings of any kind and size become the square sketches that a model is customised with."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Sequence
 from typing import Literal

@@ -1,7 +1,5 @@
 """Strokes of drawings: their width, their centre lines, and redrawing them with another pen."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

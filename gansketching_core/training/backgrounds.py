@@ -1,7 +1,5 @@
 """Cutting things out of pictures on white, to place them before other backgrounds."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from einops import rearrange

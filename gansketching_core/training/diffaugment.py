@@ -5,8 +5,6 @@ ranges are those of the reference implementation: brightness +-0.5, saturation x
 +-size/8, cutout of half the size; upscale 1..1.25 around the centre.
 """
 
-from __future__ import annotations
-
 from functools import partial
 
 import torch

@@ -4,8 +4,6 @@ CPU tensors and messages go through gloo, CUDA tensors through NCCL. A process t
 ends the others as soon as they meet.
 """
 
-from __future__ import annotations
-
 import atexit
 import functools
 import math

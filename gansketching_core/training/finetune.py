@@ -7,8 +7,6 @@ compares the drawings F(G(z)) with the user's sketches y, D_X keeps the images r
 loop, checkpoints and files are in `loop.py` and `finetune_run.py`.
 """
 
-from __future__ import annotations
-
 import copy
 import math
 import time

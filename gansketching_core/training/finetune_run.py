@@ -4,8 +4,6 @@ A run has its own folder, named by a hash of everything that determines its resu
 under way, `model.safetensors` and `history.json` once it is finished.
 """
 
-from __future__ import annotations
-
 import copy
 import hashlib
 import json

@@ -1,7 +1,5 @@
 """The training loop of all trainers, with checkpoints from which a later call goes on exactly."""
 
-from __future__ import annotations
-
 import copy
 import io
 import logging

@@ -4,8 +4,6 @@ All logits are [B,1]; every loss is a scalar mean over the batch. The names and 
 implementation of "Sketch Your Own GAN".
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Literal
 

@@ -1,7 +1,5 @@
 """Memory of a fine-tuning: how much it needs, how much is free, and gradient checkpointing for less."""
 
-from __future__ import annotations
-
 import math
 from functools import partial
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Adam for networks with lazy regularisation, and optimiser updates that refuse numbers which are not finite."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 import torch

@@ -1,7 +1,5 @@
 """Placing training pictures at random: mirrored, rotated, shrunk and shifted."""
 
-from __future__ import annotations
-
 import json
 
 import torch

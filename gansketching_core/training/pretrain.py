@@ -5,8 +5,6 @@ style mixing and an EMA of the generator. Both networks see the same batch of ge
 discriminator, on the features of an ImageNet network, can be added (`networks.projected_discriminator`).
 """
 
-from __future__ import annotations
-
 import copy
 import math
 import time

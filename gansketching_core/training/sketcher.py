@@ -1,7 +1,5 @@
 """Training a small photo-to-sketch network (PhotoSketch) on pairs of photo and drawing."""
 
-from __future__ import annotations
-
 import copy
 import logging
 import math

@@ -5,8 +5,6 @@ and the object, 255 inside and 0 on the white around it. A drawing stored as dis
 its photo and still be inked with strokes of one width.
 """
 
-from __future__ import annotations
-
 import math
 from collections import defaultdict
 from collections.abc import Sequence

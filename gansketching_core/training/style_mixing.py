@@ -1,7 +1,5 @@
 """Style mixing: images from two latents (Karras et al., CVPR 2019, section 3.1)."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

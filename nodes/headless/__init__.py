@@ -1,7 +1,5 @@
 """Runs workflows in API format without ComfyUI."""
 
-from __future__ import annotations
-
 from .check import find_problems
 from .comfy_nodes import COMFY_NODES
 from .execute import Report, run

@@ -1,7 +1,5 @@
 """Checks a whole workflow before anything runs."""
 
-from __future__ import annotations
-
 import graphlib
 import inspect
 import json

@@ -3,8 +3,6 @@
 Inputs, outputs, defaults and file names are ComfyUI's. They are never registered inside ComfyUI.
 """
 
-from __future__ import annotations
-
 import json
 import re
 import sys

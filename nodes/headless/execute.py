@@ -3,8 +3,6 @@
 The rules are ComfyUI's (links, lists, hidden inputs, VALIDATE_INPUTS, file names); the code is this pack's own.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """Workflows in API format: reading them, changing values, and their nodes: names, links, order, declared inputs."""
 
-from __future__ import annotations
-
 import difflib
 import graphlib
 import json
