@@ -17,6 +17,7 @@ KEPT = r"\[(?:output|bundled|datasets)\]|\.(?:pth?|npz|safetensors)\b|\b(?:model
 def tool():
     """tools/locales.py, which makes the files."""
     spec = importlib.util.spec_from_file_location("locales_tool", ROOT / "tools/locales.py")
+    assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
