@@ -1,11 +1,11 @@
 """Shows a running training in the editor: messages to every open browser, and the button that ends it early.
 
-from __future__ import annotations
-
 A message (event "gansketching.training") carries the whole state, so that it does not matter how many browsers are open
 and when they were opened. Its token names one training, so that a late click ends no other one. The last message is
 also the node's output for the editor, which keeps it with the workflow.
 """
+
+from __future__ import annotations
 
 import math
 import secrets
