@@ -57,9 +57,10 @@ class EfficientNetLite(Extractor):
     def forward(self, images: Tensor) -> Tensor:
         return self.network.extract_features(self._prepare(images)).mean(dim=(2, 3))
 
-    def _prepare(self, images: Tensor) -> Tensor:
+    def _prepare(self, images: Tensor, *, clip: bool = True) -> Tensor:
         x = F.interpolate(images.float(), (self.side, self.side), mode="bicubic", antialias=True, align_corners=False)
-        return ((x.clamp(-1, 1) + 1) * 127.5 - 127) / 128  # as the Lite models were trained
+        x = x.clamp(-1, 1) if clip else x
+        return ((x + 1) * 127.5 - 127) / 128  # as the Lite models were trained
 
 
 class EfficientNetLite0(EfficientNetLite):
@@ -98,7 +99,8 @@ class EfficientNetLite1(EfficientNetLite):
 
     def pyramid(self, images: Tensor) -> list[Tensor]:
         """Images [B,3,H,W] in -1..1 -> feature maps [B,C,H',W'] at strides 4, 8, 16 and 32; differentiable."""
-        x = self._prepare(images).contiguous(memory_format=torch.channels_last)
+        # Not clipped: a generator whose images leave the range must still be told by a gradient.
+        x = self._prepare(images, clip=False).contiguous(memory_format=torch.channels_last)
         slow = x.requires_grad and not x.is_cuda  # gradients of depthwise bfloat16 convolutions are slow on CPUs
         maps: dict[int, Tensor] = {}  # the last map of each height
         with full_precision(x) if slow else contextlib.nullcontext():

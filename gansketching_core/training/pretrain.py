@@ -13,7 +13,7 @@ from functools import partial
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..networks.projected_discriminator import ProjectedDiscriminator
 from ..networks.stylegan2 import Discriminator, GanConfig, GanModel, Generator
@@ -82,7 +82,8 @@ class Pretrainer(Trainer):
         weights: [N], relative sampling probabilities; equal by default.
         backgrounds: uint8 [M,3,S,S]; then the pictures are cut-outs [N,4,S,S] (`backgrounds.cut_out`), placed before
             random ones of these.
-        base: a model to train further, instead of new networks. Its networks must be those that the options describe.
+        base: a model to train further, instead of new networks. Its networks must be those that the options describe,
+            or, of a model for smaller images, their first blocks.
         team: the processes that share out the micro-batches.
     """
 
@@ -140,14 +141,22 @@ class Pretrainer(Trainer):
             self._optimizers["projected"] = lazy_adam(self.projected.parameters(), config.learning_rate)
 
     def _start_from(self, base: GanModel) -> None:
-        if base.config != self.generator.config:
-            raise ValueError(
-                f"{base.name} has other networks ({base.config}) than these options: {self.config.gan_config()}"
-            )
-        self.generator.load_state_dict(base.generator.state_dict())
+        """Copy the weights of a model with the same networks, or of one for smaller images with their first blocks."""
+        ours, theirs = self.generator.config, base.config
+        new_blocks = ours.block_count - theirs.block_count
+        larger = theirs.model_copy(update={"resolution": ours.resolution, "channels": ours.channels})
+        if larger != ours or theirs.channels != ours.channels[: theirs.block_count]:
+            raise ValueError(f"{base.name} has other networks ({theirs}) than these options: {ours}")
         if base.discriminator is None:
             raise ValueError(f"{base.name} has no discriminator, which training it further needs")
-        self.discriminator.load_state_dict(base.discriminator.state_dict())
+        self.generator.load_state_dict(base.generator.state_dict(), strict=not new_blocks)
+        lower = copy.deepcopy(base.discriminator)
+        if new_blocks:
+            for to_rgb in self.generator.synthesis.to_rgb[theirs.block_count :]:
+                nn.init.zeros_(to_rgb.weight)  # type: ignore[arg-type]  # at first new blocks only enlarge the images
+            lower.from_rgb = self.discriminator.from_rgb
+            lower.blocks = nn.ModuleList([*self.discriminator.blocks[:new_blocks], *lower.blocks])
+        self.discriminator.load_state_dict(lower.state_dict())
 
     @property
     def steps_total(self) -> int:

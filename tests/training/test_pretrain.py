@@ -8,7 +8,9 @@ import torch
 from pydantic import ValidationError
 
 from gansketching_core import random_streams
-from gansketching_core.training.placement import PlacementConfig
+from gansketching_core.networks.resampling import upsample
+from gansketching_core.training.backgrounds import cut_out, is_cropped
+from gansketching_core.training.placement import PlacementConfig, placed
 from gansketching_core.training.pretrain import PretrainConfig, Pretrainer
 
 
@@ -188,3 +190,54 @@ def test_a_model_can_be_trained_on():
 
 def same_weights(a: torch.nn.Module, b: torch.nn.Module) -> bool:
     return all(torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values()))
+
+
+def test_a_model_grows_from_one_for_smaller_images():
+    small = Pretrainer(red_squares(), quick())
+    small.step()
+    base = small.result("small")
+    grown = Pretrainer(red_squares(), quick(resolution=64), base=base)
+    z = torch.randn(2, 8, generator=torch.Generator().manual_seed(0))
+    images = grown.generator.synthesize(grown.generator.map(z), noise="const")
+    before = base.generator.synthesize(base.generator.map(z), noise="const")
+    assert torch.allclose(images, upsample(before), atol=1e-5)  # the images of the base, enlarged
+    blocks = grown.discriminator.blocks
+    for block, old in zip(list(blocks)[1:], base.discriminator.blocks, strict=True):
+        assert same_weights(block, old)
+    grown.step()
+    assert not torch.allclose(grown.generator.synthesis.to_rgb[-1].weight, torch.zeros(()))
+    with pytest.raises(ValueError, match="other networks"):
+        Pretrainer(red_squares(), quick(resolution=64, channel_base=1024, channel_max=16), base=base)
+
+
+def test_cut_outs_are_placed_before_backgrounds():
+    square = torch.full((1, 3, 64, 64), 255, dtype=torch.uint8)
+    square[:, 1:, 20:44, 20:44] = 0
+    alpha = cut_out(square)
+    assert alpha.shape == (1, 4, 64, 64) and alpha[0, 3, 32, 32] == 255 and alpha[0, 3, 2, 2] == 0
+    blue = torch.zeros(1, 3, 64, 64, dtype=torch.uint8)
+    blue[:, 2] = 128
+    image = placed(alpha, 32, PlacementConfig(flip=False), torch.Generator().manual_seed(0), blue)
+    assert image[0, :, 16, 16].tolist() == pytest.approx([1, -1, -1], abs=0.02)  # the red square
+    assert image[0, :, 1, 1].tolist() == pytest.approx([-1, -1, 0], abs=0.02)  # before blue
+    tinted = PlacementConfig(flip=False, tint=0.5)
+    other = placed(alpha, 32, tinted, torch.Generator().manual_seed(0), blue)
+    assert abs(other[0, 2, 1, 1]) > 0.02  # another blue
+    assert other[0, :2, 1, 1].tolist() == pytest.approx([-1, -1], abs=0.02)  # black stays black
+
+
+def test_things_that_their_picture_crops_stay_at_its_edge():
+    pictures = torch.zeros(2, 4, 64, 64, dtype=torch.uint8)
+    pictures[0, :, 20:44, 20:44] = 255
+    pictures[1, :, 20:64, 20:44] = 255  # reaches the lower edge
+    assert is_cropped(pictures).tolist() == [False, True]
+    config = PlacementConfig(flip=False, zoom_out=0.5, shift=0.2)
+    images = placed(
+        pictures, 32, config, torch.Generator().manual_seed(1), torch.zeros(2, 3, 64, 64, dtype=torch.uint8)
+    )
+    assert images[1, 0, 31, 16] > 0.9 and images[0, 0, 31].max() < 0
+
+
+def test_the_feature_discriminator_alone_needs_a_weight():
+    with pytest.raises(ValueError, match="both 0"):
+        Pretrainer(red_squares(), quick(pixel_weight=0))
