@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -85,23 +86,26 @@ def main() -> None:
                 print(f"{count} processes: {seconds:.0f} s, {same(expected, weights(folder / str(count)))}", flush=True)
         killed = folder / "killed"
         killed.mkdir()
-        for number in range(args.kills):
+        number = 0
+        while number < args.kills:
             count = chance.choice(args.processes)
             launched = start(killed, count, args)
             time.sleep(chance.uniform(0, args.longest))
             victims = workers(launched, count)
-            if not victims or launched.poll() is not None:
-                print(f"{count} processes had ended before a kill", flush=True)
+            if launched.poll() is None and victims:
+                number += 1
+                victim = chance.randrange(len(victims))
+                os.kill(victims[victim], signal.SIGKILL)
+                moment = time.monotonic()
                 launched.wait()
-                continue
-            victim = chance.randrange(len(victims))
-            os.kill(victims[victim], signal.SIGKILL)
-            moment = time.monotonic()
-            launched.wait()
-            seconds = time.monotonic() - moment
-            print(f"kill {number + 1}: process {victim} of {count}, the others ended after {seconds:.1f} s", flush=True)
+                seconds = time.monotonic() - moment
+                print(f"kill {number}: process {victim} of {count}, the others ended after {seconds:.1f} s", flush=True)
+            elif launched.wait() == 0:
+                print(f"finished by {count}: {same(expected, weights(killed))}", flush=True)
+                shutil.rmtree(killed)
+                killed.mkdir()
         run(killed, args.processes[-1], args)
-        print(f"{args.kills} kills: {same(expected, weights(killed))}", flush=True)
+        print(f"finished by {args.processes[-1]}: {same(expected, weights(killed))}", flush=True)
 
 
 if __name__ == "__main__":
