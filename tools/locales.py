@@ -1,11 +1,13 @@
-"""Makes `locales/` from one table for each language: `tools/texts/<language>.json`, {English text: translation}.
+"""Makes `locales/` and `nodes/web/texts.js` from one table for each language: `tools/texts/<language>.json`,
+{English text: translation}.
 
     python tools/locales.py
 
-The tables hold each text of the nodes' declarations once, wherever it appears. Two kinds of texts are put together from
-parts: "#" stands for the number of an input, as in "model_#", and what an option is in the presets is added to the
-option's description. Run it again when a node or a table has changed: it names what a table lacks, and what is no
-longer used. tests/nodes/test_locales.py checks the files.
+The tables hold each text once, wherever it appears: in the nodes' declarations, or as t('text') in the scripts of the
+editor's widgets, where "{name}" stands for a value. Two kinds of the nodes' texts are put together from parts: "#" is
+the number of an input, as in "model_#", and what an option is in the presets is added to the option's description.
+Run it again when a node, a script or a table has changed: it names what a table lacks, and what is no longer used.
+tests/nodes/test_locales.py checks the files.
 """
 
 from __future__ import annotations
@@ -18,12 +20,16 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 TABLES = ROOT / "tools" / "texts"
+SCRIPTS = ROOT / "nodes" / "web"
 sys.path.insert(0, str(ROOT / "tests" / "helpers"))
 
 from loaded_pack import loaded_pack, shown_inputs  # noqa: E402
 
 OF_COMFYUI = {"loaders", "sampling", "training"}  # categories that ComfyUI's own translations have
 NUMBER = re.compile(r"(?:(?<=_)|(?<=number )|(?<=model ))[1-9]\b")  # model_1, number 1, model 1
+CALL = re.compile(
+    r"""(?<![\w.$])t\((?:'([^'\\]+)'|"([^"\\]+)"|(?!text, values))"""
+)  # t('Text'), but not its definition
 IN_PRESETS = re.compile(r"(.+?) (Presets|All presets): ([^:]+)\.( -1: as in the preset\.)?")
 
 
@@ -76,6 +82,18 @@ def english(classes: Mapping[str, type]) -> dict[str, dict]:
     }
 
 
+def texts_of_scripts() -> dict[str, str]:
+    """The texts of the editor's widgets, each by itself, as in nodes/web/texts.js."""
+    texts: dict[str, str] = {}
+    for path in sorted(SCRIPTS.rglob("*.js")):
+        for call in CALL.finditer(path.read_text("utf-8")):
+            text = call[1] or call[2]
+            if text is None:
+                raise ValueError(f"{path.name}: write the text itself into t('...'), not an expression")
+            texts[text] = text
+    return texts
+
+
 def languages() -> Iterator[str]:
     yield from sorted(path.stem for path in TABLES.glob("*.json"))
 
@@ -87,11 +105,21 @@ def translated(texts: dict, table: Table) -> dict:
     }
 
 
+def script(of_scripts: dict[str, dict[str, str]]) -> str:
+    """The content of nodes/web/texts.js. of_scripts: language -> {English text: translation}."""
+    return (
+        f"// Made by tools/locales.py.\nexport const TEXTS = {json.dumps(of_scripts, ensure_ascii=False, indent=2)}\n"
+    )
+
+
 def main() -> None:
     with loaded_pack() as pack:
         files = english(pack.classes)
+    scripts = texts_of_scripts()
+    of_scripts = {}
     for language in languages():
         table = Table(language)
+        of_scripts[language] = translated(scripts, table)
         folder = ROOT / "locales" / language
         folder.mkdir(parents=True, exist_ok=True)
         for name, texts in files.items():
@@ -102,6 +130,7 @@ def main() -> None:
             print(f"  missing: {text}")
         for text in sorted(table.unused):
             print(f"  not used: {text}")
+    (SCRIPTS / "texts.js").write_text(script(of_scripts), "utf-8")
 
 
 if __name__ == "__main__":

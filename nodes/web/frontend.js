@@ -3,6 +3,7 @@
 
 import { app } from '../../scripts/app.js'
 import { api } from '../../scripts/api.js'
+import { useLanguage } from './language.js'
 
 export { api, app }
 
@@ -14,6 +15,8 @@ const owners = new WeakMap() // element -> its node, also after that was removed
 const missed = new WeakMap() // element -> consecutive looks in which it was not shown
 const queued = new Map() // id of a prompt -> the workflow that was open when it was queued here
 const watchers = [] // called at every look
+
+useLanguage(() => app.extensionManager?.setting?.get('Comfy.Locale'))
 
 app.registerExtension({
   name: 'gansketching.Frontend',

@@ -1,9 +1,9 @@
 // The button of Get Model: asks the user to accept the licence, starts or cancels the download, shows its progress.
 
 import { addElement, api, app, whenRemoved } from './frontend.js'
+import { t } from './language.js'
 
 const NODE = 'GANSketching_GetModel'
-const DOWNLOAD = 'Download ...'
 const HEIGHT = 36 // pixels of the graph
 const STYLE = `
 .gansketching-get { box-sizing: border-box; width: 100%; height: 100%; padding: 0 4px; }
@@ -31,9 +31,9 @@ function addButton(node) {
   const button = element.appendChild(document.createElement('button'))
   element.className = 'gansketching-get'
   button.type = 'button'
-  button.textContent = DOWNLOAD
+  button.textContent = t('Download ...')
   button.addEventListener('click', () => press(node, button))
-  addElement(node, 'download', element, { type: 'GANSKETCHING_DOWNLOAD', label: 'Download', height: () => HEIGHT, fixed: true })
+  addElement(node, 'download', element, { type: 'GANSKETCHING_DOWNLOAD', label: t('Download'), height: () => HEIGHT, fixed: true })
   buttons.set(button, node)
   whenRemoved(node, () => buttons.delete(button))
 }
@@ -45,10 +45,16 @@ async function press(node, button) {
   if (button.busy === offer) return post({ offer, cancel: true })
   const facts = node.constructor.nodeData?.input?.required?.offer?.[1]?.gansketching_offers?.[offer] ?? {}
   const size = (await post({ offer, size: true }))?.size
-  const bytes = size ? `${Math.round(size / 1e6)} MB` : 'size unknown'
-  const message = `${offer}: ${facts.about}\n\nFrom ${facts.address} (${bytes})\n\nLicence: ${facts.licence}\n\nDo you accept the licence and want to download it?`
+  const bytes = size ? `${Math.round(size / 1e6)} MB` : t('size unknown')
+  const paragraphs = [
+    `${offer}: ${facts.about}`,
+    t('From {address} ({size})', { address: facts.address, size: bytes }),
+    t('Licence: {licence}', facts),
+    t('Do you accept the licence and want to download it?')
+  ]
+  const message = paragraphs.join('\n\n')
   const agreed = app.extensionManager?.dialog?.confirm
-    ? await app.extensionManager.dialog.confirm({ title: 'Download a model', message })
+    ? await app.extensionManager.dialog.confirm({ title: t('Download a model'), message })
     : window.confirm(message)
   if (agreed) await post({ offer, accepted: true })
 }
@@ -67,11 +73,11 @@ function show({ offer, state, text, done, total }) {
   for (const [button, node] of buttons) {
     if (offerOf(node) !== offer && button.busy !== offer) continue
     button.busy = runs ? offer : undefined
-    const says = { downloading: `${offer}: ${far} - cancel`, converting: 'Converting ...' }
-    button.textContent = says[state] ?? DOWNLOAD
+    const says = { downloading: t('{offer}: {far} - cancel', { offer, far }), converting: t('Converting ...') }
+    button.textContent = says[state] ?? t('Download ...')
   }
   if (state === 'done') {
-    tell('success', `${offer} is ready: ${text}`)
+    tell('success', t('{offer} is ready: {file}', { offer, file: text }))
     app.refreshComboInNodes?.()
   } else if (!runs) {
     tell(state === 'failed' ? 'error' : 'info', text)
@@ -79,5 +85,5 @@ function show({ offer, state, text, done, total }) {
 }
 
 function tell(severity, detail) {
-  app.extensionManager?.toast?.add({ severity, summary: 'Get Model', detail, life: 10000 })
+  app.extensionManager?.toast?.add({ severity, summary: t('Get StyleGAN Model'), detail, life: 10000 })
 }

@@ -2,13 +2,13 @@
 // a new folder of ComfyUI's input folder, which the node then loads.
 
 import { api, app, setValue } from './frontend.js'
+import { t } from './language.js'
 
 const NODES = {
   GANSketching_LoadSketches: { list: 'folder', name: 'sketches' },
   GANSketching_LoadPhotos: { list: 'source', name: 'photos' }
 }
 const ENDINGS = ['.png', '.jpg', '.jpeg', '.webp', '.bmp', '.gif', '.tif', '.tiff'] // as gansketching_core/datasets.py
-const LABEL = 'Choose pictures, or drop them here'
 
 app.registerExtension({
   name: 'gansketching.PictureUpload',
@@ -19,7 +19,8 @@ app.registerExtension({
 
 function addUpload(node, { list, name }) {
   const button = node.addWidget('button', 'upload', null, () => choose((files) => upload(files)), { serialize: false })
-  button.label = LABEL
+  const invite = () => (button.label = t('Choose pictures, or drop them here'))
+  invite()
   button.serialize = false
   node.onDragOver = (event) => [...(event.dataTransfer?.items ?? [])].some(({ kind }) => kind === 'file')
   node.onDragDrop = (event) => {
@@ -33,7 +34,7 @@ function addUpload(node, { list, name }) {
     try {
       const folder = await newFolder(node.comfyClass, list, name)
       for (const [k, file] of files.entries()) {
-        button.label = `Uploading ${k + 1} of ${files.length} ...`
+        button.label = t('Uploading {number} of {count} ...', { number: k + 1, count: files.length })
         node.setDirtyCanvas?.(true, true)
         await send(file, folder)
       }
@@ -42,10 +43,10 @@ function addUpload(node, { list, name }) {
       if (!widget.options.values.includes(folder)) widget.options.values = [...widget.options.values, folder]
       setValue(widget, folder)
     } catch (error) {
-      const toast = { severity: 'error', summary: 'Upload', detail: error.message, life: 10000 }
+      const toast = { severity: 'error', summary: t('Upload'), detail: error.message, life: 10000 }
       app.extensionManager?.toast?.add(toast)
     } finally {
-      button.label = LABEL
+      invite()
       node.setDirtyCanvas?.(true, true)
     }
   }
@@ -74,5 +75,6 @@ async function send(file, folder) {
   body.append('type', 'input')
   body.append('subfolder', folder)
   const response = await api.fetchApi('/upload/image', { method: 'POST', body })
-  if (!response.ok) throw new Error(`${file.name} was not uploaded: ${response.status} ${response.statusText}`)
+  const reason = `${response.status} ${response.statusText}`
+  if (!response.ok) throw new Error(t('{name} was not uploaded: {reason}', { name: file.name, reason }))
 }

@@ -1,6 +1,7 @@
 // The widget of the Sketch Pad node. The editor itself, sketch_pad/editor.js, is independent of ComfyUI.
 
 import { addElement, app, passOn, rememberForUndo, whenExecuted } from './frontend.js'
+import { t } from './language.js'
 import { SketchEditor } from './sketch_pad/editor.js'
 
 const SMALLEST = [360, 470] // of the pad, in pixels of the graph
@@ -22,7 +23,7 @@ function makePad(node, inputName, inputData) {
   const editor = new SketchEditor(element, { value: inputData[1]?.default, onChange })
   const widget = addElement(node, inputName, element, {
     type: 'GANSKETCHING_STROKES',
-    label: 'Draw',
+    label: t('Draw'),
     height: () => SMALLEST[1],
     value: { get: () => editor.getValue(), set: (value) => editor.setValue(value) }
   })
@@ -33,5 +34,5 @@ function makePad(node, inputName, inputData) {
 
 function showReferences(editor, references) {
   editor.setReferences(references.map(({ picture }) => picture))
-  if (references.length && editor.isEmpty()) editor.show('Trace the picture, then run again.')
+  if (references.length && editor.isEmpty()) editor.show(t('Trace the picture, then run again.'))
 }

@@ -4,6 +4,7 @@
 // page was loaded anew, the last message, which the node has returned as its output.
 
 import { addElement, api, app, grow, isOfOpenWorkflow, nodeOf, outputOf, setValue, showInApp, watch, whenRemoved } from './frontend.js'
+import { t } from './language.js'
 import { TrainingView } from './training_view/view.js'
 
 const NODE = 'GANSketching_FineTuneMapping'
@@ -28,7 +29,7 @@ function addView(node) {
   const view = new TrainingView(element, { onStop: stop, onGoOn: () => goOn(node) })
   addElement(node, 'training', element, {
     type: 'GANSKETCHING_TRAINING',
-    label: 'Training',
+    label: t('Training'),
     height: () => (view.message ? HEIGHT.shown : HEIGHT.empty)
   })
   views.set(node, view)

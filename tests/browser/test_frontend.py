@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-from browser_page import browser, needs_browser, site
+from browser_page import ROOT, browser, needs_browser, site
 
 pytestmark = needs_browser
 
@@ -104,7 +106,9 @@ def test_the_output_of_a_node_is_found_inside_a_subgraph(page):
 
 
 def test_only_the_templates_of_this_pack_are_put_in_order(page):
-    page.route("**/extensions/nodes/frontend.js", lambda route: route.fulfill(path="nodes/web/frontend.js"))
+    page.route(
+        "**/extensions/nodes/*.js", lambda route: route.fulfill(path=ROOT / "nodes/web" / Path(route.request.url).name)
+    )
     listed = page.evaluate(
         """async () => {
             const { api } = await import('/scripts/api.js')

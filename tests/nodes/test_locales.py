@@ -1,4 +1,4 @@
-"""The nodes in other languages: locales/<language>/, which ComfyUI's editor reads."""
+"""The pack in other languages: locales/<language>/, which ComfyUI's editor reads, nodes/web/texts.js, help pages."""
 
 from __future__ import annotations
 
@@ -99,7 +99,40 @@ def test_the_files_are_what_the_tool_makes(pack, home, tool, language):
     table = tool.Table(language)
     for name, texts in tool.english(pack.classes).items():
         assert read(language, name) == tool.translated(texts, table), "run python tools/locales.py"
+    tool.translated(tool.texts_of_scripts(), table)
     assert table.missing == table.unused == set()
+
+
+def scripts_texts() -> dict[str, dict[str, str]]:
+    """language -> {English text: translation}, of the scripts in the browser."""
+    return json.loads((ROOT / "nodes/web/texts.js").read_text("utf-8").partition("TEXTS = ")[2])
+
+
+def test_every_text_of_the_scripts_is_translated(tool):
+    texts = tool.texts_of_scripts()
+    assert {"Stop and keep", "Pen (P)", "This drawing can't be shown; drawing replaces it."} < texts.keys()
+    tables = {language: tool.translated(texts, tool.Table(language)) for language in LANGUAGES}
+    assert scripts_texts() == tables, "run python tools/locales.py"
+    for language, table in tables.items():
+        assert [text for text, translation in table.items() if not translation.strip()] == [], language
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_values_in_texts_of_the_scripts_are_kept(language):
+    for text, translation in scripts_texts()[language].items():
+        assert sorted(re.findall(r"{\w+}", translation)) == sorted(re.findall(r"{\w+}", text)), text
+        assert not set(translation) & set('"<>&'), "some of them are written into HTML"
+
+
+def test_the_tool_finds_the_texts_of_a_script(tool, tmp_path, monkeypatch):
+    monkeypatch.setattr(tool, "SCRIPTS", tmp_path)
+    script = tmp_path / "a.js"
+    script.write_text("t('One'); x.alert('no'); alert('no')\nt(\"It's two, {n}\", { n: t('Three') })", "utf-8")
+    assert list(tool.texts_of_scripts()) == ["One", "It's two, {n}", "Three"]
+    for expression in ("t(name)", "t(`Step ${k}`)", "t('Don\\'t')"):
+        script.write_text(expression, "utf-8")
+        with pytest.raises(ValueError, match="write the text itself"):
+            tool.texts_of_scripts()
 
 
 def test_the_tool_puts_texts_together(tool):

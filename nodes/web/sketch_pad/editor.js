@@ -1,5 +1,6 @@
 // The editor of the Sketch Pad, on any page: new SketchEditor(element, { value, onChange }).
 
+import { t } from '../language.js'
 import { finished, isTooMuch, MAX_SHEETS, MAX_WIDTH, mirrored, paint, paintStroke, parse, serialise, UNITS } from './strokes.js'
 import { addStyle, ICONS } from './style.js'
 
@@ -43,7 +44,7 @@ export class SketchEditor {
         this.sheets = parse(text)
       } catch (error) {
         this.unreadable = text
-        message = `This drawing can't be shown; drawing replaces it. ${error.message}`
+        message = `${t("This drawing can't be shown; drawing replaces it.")} ${error.message}`
       }
     }
     this.current = Math.min(this.current ?? 0, this.sheets.length - 1)
@@ -68,7 +69,7 @@ export class SketchEditor {
   }
 
   change(sheets, current = this.current) {
-    if (isTooMuch(sheets)) return this.warn('The pad is full: clear a sheet or remove one.')
+    if (isTooMuch(sheets)) return this.warn(t('The pad is full: clear a sheet or remove one.'))
     this.past = [...this.past, [this.sheets, this.current]].slice(-HISTORY)
     this.future = []
     this.go(sheets, current)
@@ -112,7 +113,7 @@ export class SketchEditor {
   }
 
   addSheet(strokes = []) {
-    if (this.sheets.length >= MAX_SHEETS) return this.warn(`A pad holds ${MAX_SHEETS} sheets.`)
+    if (this.sheets.length >= MAX_SHEETS) return this.warn(t('A pad holds {count} sheets.', { count: MAX_SHEETS }))
     this.change(this.sheets.toSpliced(this.current + 1, 0, strokes), this.current + 1)
   }
 
@@ -282,7 +283,7 @@ export class SketchEditor {
       event.preventDefault()
       event.stopPropagation()
       root.classList.remove('dropping')
-      if (!this.takeFile(event.dataTransfer?.files)) this.warn('Only a picture file can be traced.')
+      if (!this.takeFile(event.dataTransfer?.files)) this.warn(t('Only a picture file can be traced.'))
     })
   }
 
@@ -291,14 +292,14 @@ export class SketchEditor {
   build() {
     this.root.classList.add('gansketching-pad')
     this.root.innerHTML = `
-      <input class="keys" readonly inputmode="none" aria-label="Sketch Pad: keyboard shortcuts">
-      <div class="bar" role="toolbar" aria-label="Drawing tools"></div>
+      <input class="keys" readonly inputmode="none" aria-label="${t('Sketch Pad: keyboard shortcuts')}">
+      <div class="bar" role="toolbar" aria-label="${t('Drawing tools')}"></div>
       <div class="stage"><div class="paper"><img class="reference" alt="" hidden><div class="axis" hidden></div>
-        <div class="invitation">Draw here</div>
-        <canvas class="surface" width="${PIXELS}" height="${PIXELS}" aria-label="Sheet to draw on"></canvas></div></div>
+        <div class="invitation">${t('Draw here')}</div>
+        <canvas class="surface" width="${PIXELS}" height="${PIXELS}" aria-label="${t('Sheet to draw on')}"></canvas></div></div>
       <div class="message" role="status" hidden></div>
-      <div class="strip" role="list" aria-label="Sheets"></div>
-      <div class="bar" role="toolbar" aria-label="Sheets"></div>
+      <div class="strip" role="list" aria-label="${t('Sheets')}"></div>
+      <div class="bar" role="toolbar" aria-label="${t('Sheets')}"></div>
       <input class="file" type="file" accept="image/*" hidden>`
     for (const name of ['keys', 'surface', 'reference', 'axis', 'invitation', 'message', 'strip', 'file']) {
       this[name === 'reference' ? 'picture' : name] = this.root.querySelector(`.${name}`)
@@ -318,24 +319,25 @@ export class SketchEditor {
       bar.append(button)
     }
     const gap = () => Object.assign(document.createElement('div'), { className: 'gap' })
-    add(tools, 'pen', 'Pen (P)', () => this.setTool('pen'))
-    add(tools, 'eraser', 'Eraser (E)', () => this.setTool('eraser'))
+    add(tools, 'pen', t('Pen (P)'), () => this.setTool('pen'))
+    add(tools, 'eraser', t('Eraser (E)'), () => this.setTool('eraser'))
     this.range = Object.assign(document.createElement('input'), { type: 'range', min: 0, max: WIDTHS.length - 1 })
-    this.range.setAttribute('aria-label', 'Width')
+    this.range.setAttribute('aria-label', t('Width'))
     this.range.addEventListener('input', () => this.setWidth(WIDTHS[this.range.value]))
     tools.append(this.range)
-    add(tools, 'mirror', 'Mirrored drawing (M)', () => this.toggleMirror())
+    add(tools, 'mirror', t('Mirrored drawing (M)'), () => this.toggleMirror())
     add(tools, 'picture', '', () => this.toggleReference())
     tools.append(gap())
-    add(tools, 'undo', 'Undo (Ctrl+Z)', () => this.undo())
-    add(tools, 'redo', 'Redo (Ctrl+Shift+Z)', () => this.redo())
-    add(tools, 'clear', 'Clear the sheet (Delete)', () => this.clear())
-    add(sheets, 'add', 'New sheet (N)', () => this.addSheet())
-    add(sheets, 'duplicate', 'Duplicate the sheet (D)', () => this.addSheet(this.sheet))
-    add(sheets, 'remove', 'Remove the sheet', () => this.removeSheet())
+    add(tools, 'undo', t('Undo (Ctrl+Z)'), () => this.undo())
+    add(tools, 'redo', t('Redo (Ctrl+Shift+Z)'), () => this.redo())
+    add(tools, 'clear', t('Clear the sheet (Delete)'), () => this.clear())
+    add(sheets, 'add', t('New sheet (N)'), () => this.addSheet())
+    add(sheets, 'duplicate', t('Duplicate the sheet (D)'), () => this.addSheet(this.sheet))
+    add(sheets, 'remove', t('Remove the sheet'), () => this.removeSheet())
     sheets.append(gap())
-    add(sheets, 'anew', 'New drawing: one blank sheet instead of all', () => this.startAnew())
-    this.buttons.anew.append('New drawing')
+    add(sheets, 'anew', t('New drawing: one blank sheet instead of all'), () => this.startAnew())
+    this.buttons.anew.classList.add('anew')
+    this.buttons.anew.append(t('New drawing'))
   }
 
   /** Show the drawing with a text below it, as one of something that went wrong. */
@@ -356,7 +358,7 @@ export class SketchEditor {
     press(mirror, this.mirror)
     const url = this.reference()
     press(picture, Boolean(url))
-    name(picture, url ? 'Take the picture away' : 'Picture to trace: drop or paste one, or choose a file')
+    name(picture, url ? t('Take the picture away') : t('Picture to trace: drop or paste one, or choose a file'))
     this.picture.hidden = !url
     if (url) this.picture.src = url
     this.invitation.hidden = Boolean(url) || this.sheet.length > 0
@@ -365,7 +367,7 @@ export class SketchEditor {
     add.disabled = duplicate.disabled = this.sheets.length >= MAX_SHEETS
     remove.disabled = anew.disabled = this.sheets.length === 1 && !this.sheet.length
     this.range.value = WIDTHS.findIndex((width) => width >= this.widths[this.tool])
-    this.range.title = `Width ([ and ]): ${this.widths[this.tool]} of ${UNITS}`
+    this.range.title = t('Width ([ and ]): {width} of {side}', { width: this.widths[this.tool], side: UNITS })
     this.showSheets()
   }
 
@@ -388,7 +390,7 @@ export class SketchEditor {
 
   makeThumbnail(number) {
     const content = `<canvas width="${THUMBNAIL}" height="${THUMBNAIL}"></canvas><span>${number + 1}</span>`
-    const button = makeButton(`Sheet ${number + 1} (Page Up, Page Down)`, content, () => this.showSheet(number))
+    const button = makeButton(t('Sheet {number} (Page Up, Page Down)', { number: number + 1 }), content, () => this.showSheet(number))
     button.classList.add('sheet')
     button.setAttribute('role', 'listitem')
     return button

@@ -3,6 +3,8 @@
 //
 // A stroke here is { width, points: [{ x, y, f }, ...], eraser }: x and y in units (0 to 1023), f in percent of width.
 
+import { t } from '../language.js'
+
 export const UNITS = 1024
 export const MAX_WIDTH = 256
 export const MAX_SHEETS = 30
@@ -15,13 +17,13 @@ const isWhole = (value, low, high) => Number.isInteger(value) && value >= low &&
 
 /** The sheets of a value. Throws an Error if it is none. */
 export function parse(text) {
-  if (typeof text !== 'string' || text.length > MAX_CHARACTERS) throw new Error('The drawing is too long.')
+  if (typeof text !== 'string' || text.length > MAX_CHARACTERS) throw new Error(t('The drawing is too long.'))
   const data = JSON.parse(text)
-  if (data?.v !== 1) throw new Error('The drawing is from a newer version of GANSketching.')
+  if (data?.v !== 1) throw new Error(t('The drawing is from a newer version of GANSketching.'))
   const { sheets } = data
-  if (!Array.isArray(sheets) || !isWhole(sheets.length, 1, MAX_SHEETS)) throw new Error('The drawing has no sheets.')
+  if (!Array.isArray(sheets) || !isWhole(sheets.length, 1, MAX_SHEETS)) throw new Error(t('The drawing has no sheets.'))
   const read = sheets.map((sheet) => sheet.map(parseStroke))
-  if (isTooMuch(read)) throw new Error('The drawing has too many strokes.')
+  if (isTooMuch(read)) throw new Error(t('The drawing has too many strokes.'))
   return read
 }
 
@@ -34,7 +36,7 @@ function parseStroke({ w, p, f, e = 0 }) {
     p.every((value) => isWhole(value, 0, UNITS - 1)) &&
     (f === undefined || (f.length === p.length / 2 && f.every((value) => isWhole(value, 1, 100)))) &&
     isWhole(e, 0, 1)
-  if (!fits) throw new Error('A stroke of the drawing is damaged.')
+  if (!fits) throw new Error(t('A stroke of the drawing is damaged.'))
   const points = []
   for (let k = 0; k < p.length; k += 2) points.push({ x: p[k], y: p[k + 1], f: f ? f[k / 2] : 100 })
   return { width: w, points, eraser: e === 1 }

@@ -13,7 +13,7 @@ const CSS = `
 .gansketching-pad button { display: inline-flex; align-items: center; justify-content: center; width: 28px; height: 28px;
   padding: 0; border: 1px solid var(--border-color, #4e4e4e); border-radius: 6px; cursor: pointer; color: inherit;
   background: var(--comfy-menu-bg, #353535); }
-.gansketching-pad button[title^='New drawing'] { width: auto; gap: 4px; padding: 0 8px; font: inherit; }
+.gansketching-pad button.anew { width: auto; gap: 4px; padding: 0 8px; font: inherit; }
 .gansketching-pad button:hover:enabled { border-color: var(--descrip-text, #999); }
 .gansketching-pad button:focus-visible, .gansketching-pad input:focus-visible {
   outline: 2px solid var(--p-primary-color, #4a9eff); outline-offset: 1px; }

@@ -1,15 +1,9 @@
 // What a node shows of its training: sketches and samples, loss curves, remaining time, and buttons to stop and to go on.
 // Independent of ComfyUI: `update` takes the messages that nodes/training_view.py sends.
 
+import { t } from '../language.js'
+
 const COLOURS = ['#4c9be8', '#e8684a', '#5ac17f', '#a97fdb', '#e0a63c', '#45c4cf']
-const TEXTS = {
-  training: '',
-  stopping: 'Stopping after this step ...',
-  done: 'Finished.',
-  stopped: 'Stopped; the model is kept.',
-  cancelled: 'Cancelled; run again to go on.',
-  failed: 'Failed; the error says why.'
-}
 const EARLY = 20 // steps, until which a training has usually not come near enough to be used
 const STYLE = `
 .gansketching-view { display: flex; flex-direction: column; gap: 4px; box-sizing: border-box; width: 100%; height: 100%;
@@ -20,7 +14,7 @@ const STYLE = `
 .gansketching-view img { position: absolute; inset: 0; width: 100%; height: 100%; object-fit: contain; border-radius: 4px;
   cursor: zoom-in; }
 .gansketching-view canvas { flex: 0 0 72px; width: 100%; height: 72px; }
-.gansketching-view .row { flex: 0 0 auto; display: flex; align-items: center; gap: 8px; min-height: 24px; }
+.gansketching-view .row { flex: 0 0 auto; display: flex; flex-wrap: wrap; align-items: center; gap: 8px; min-height: 24px; }
 .gansketching-view .text { flex: 1 1 auto; white-space: nowrap; overflow: hidden; text-overflow: ellipsis; }
 .gansketching-view .legend { flex: 0 0 auto; display: flex; flex-wrap: wrap; gap: 0 10px; font-size: 11px; }
 .gansketching-view button { flex: 0 0 auto; padding: 3px 10px; border-radius: 4px; cursor: pointer;
@@ -33,12 +27,20 @@ const STYLE = `
 .gansketching-large img { display: block; width: 92vw; height: 92vh; object-fit: contain; }
 `
 
+const endings = () => ({
+  stopping: t('Stopping after this step ...'),
+  done: t('Finished.'),
+  stopped: t('Stopped; the model is kept.'),
+  cancelled: t('Cancelled; run again to go on.'),
+  failed: t('Failed; the error says why.')
+})
+
 /** A duration as a text: "40 s", "3 min", "2 h 5 min". */
 export function inWords(seconds) {
   const minutes = Math.round(seconds / 60)
-  if (seconds < 90) return `${Math.max(1, Math.round(seconds))} s`
-  if (minutes < 60) return `${minutes} min`
-  return `${Math.floor(minutes / 60)} h ${minutes % 60} min`
+  if (seconds < 90) return t('{seconds} s', { seconds: Math.max(1, Math.round(seconds)) })
+  if (minutes < 60) return t('{minutes} min', { minutes })
+  return t('{hours} h {minutes} min', { hours: Math.floor(minutes / 60), minutes: minutes % 60 })
 }
 
 export class TrainingView {
@@ -50,20 +52,20 @@ export class TrainingView {
     this.onStop = onStop
     element.classList.add('gansketching-view')
     element.append(make('style', { textContent: STYLE }))
-    this.hint = make('div', { className: 'text', textContent: 'Shows the training while it runs.' })
-    this.sketches = makePicture('Your sketches')
-    this.samples = makePicture('Samples before and after')
+    this.hint = make('div', { className: 'text', textContent: t('Shows the training while it runs.') })
+    this.sketches = makePicture(t('Your sketches'))
+    this.samples = makePicture(t('Samples before and after'))
     this.sketches.classList.add('sketches')
     this.pictures = make('div', { className: 'pictures', hidden: true })
     this.pictures.append(this.sketches, this.samples)
     this.canvas = make('canvas', { hidden: true })
     this.legend = make('div', { className: 'legend' })
     this.text = make('div', { className: 'text', role: 'status' })
-    this.button = make('button', { type: 'button', textContent: 'Stop and keep', hidden: true })
-    this.button.title = 'Use the model as it is: end the training after this step and hand the model on'
+    this.button = make('button', { type: 'button', textContent: t('Stop and keep'), hidden: true })
+    this.button.title = t('Use the model as it is: end the training after this step and hand the model on')
     this.button.addEventListener('click', () => this.stop())
-    this.goOn = make('button', { type: 'button', textContent: 'Go on', hidden: true })
-    this.goOn.title = 'Train the remaining steps'
+    this.goOn = make('button', { type: 'button', textContent: t('Go on'), hidden: true })
+    this.goOn.title = t('Train the remaining steps')
     this.goOn.addEventListener('click', () => {
       this.goOn.disabled = true
       onGoOn()
@@ -83,14 +85,15 @@ export class TrainingView {
     setPicture(this.samples, message.picture)
     this.button.hidden = !runs
     this.button.disabled = message.state === 'stopping' || this.asked === message.token
-    this.button.textContent = message.step < EARLY ? 'Stop and keep' : 'Use now (stop and keep)'
+    this.button.textContent = message.step < EARLY ? t('Stop and keep') : t('Use now (stop and keep)')
     this.goOn.hidden = message.state !== 'stopped'
     this.goOn.disabled = false
-    const parts = [`Step ${message.step} of ${message.total}`]
-    if (message.state === 'training' && message.step) parts.push(`${inWords(message.seconds_left)} left`)
+    const parts = [t('Step {step} of {total}', message)]
+    if (message.state === 'training' && message.step) parts.push(t('{time} left', { time: inWords(message.seconds_left) }))
     else if (!runs) parts.push(inWords(message.seconds))
-    if (TEXTS[message.state]) parts.push(TEXTS[message.state])
-    this.text.textContent = parts.join(', ')
+    const ending = endings()[message.state]
+    if (ending) parts.push(ending)
+    this.text.textContent = parts.join(t(', '))
     this.showLegend(Object.keys(message.curves))
     this.draw()
   }
@@ -107,7 +110,7 @@ export class TrainingView {
     this.button.disabled = true
     if ((await this.onStop(token)) === false) {
       this.asked = undefined
-      this.text.textContent = 'Stopping did not work; it may have ended already.'
+      this.text.textContent = t('Stopping did not work; it may have ended already.')
     }
   }
 
@@ -151,7 +154,7 @@ export class TrainingView {
 /** A picture that is enlarged by a click. */
 function makePicture(title) {
   const box = make('div', { className: 'picture', hidden: true })
-  const image = make('img', { alt: title, title: `${title}: click to enlarge`, draggable: false })
+  const image = make('img', { alt: title, title: t('{title}: click to enlarge', { title }), draggable: false })
   image.addEventListener('click', () => enlarge(image.src, title))
   box.append(image)
   return box
