@@ -29,6 +29,8 @@ PURPOSES: dict[str, int | None] = {
     "study held-out photos": 2002,
     "study training photos": 2003,
     "study regularisation": 2004,
+    "study kinds network": 2005,  # of a step of its training
+    "study accuracy of kinds": 2006,
 }
 
 

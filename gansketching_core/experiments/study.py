@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass, field
@@ -10,11 +11,14 @@ from pathlib import Path
 
 import torch
 from einops import rearrange
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from ..checkpoints.hashes import tensors_hash, weights_hash
 from ..datasets import ImageSet, hold_out, image_names, kind_of, load_images
+from ..evaluation.colours import colours_kept
 from ..evaluation.metrics import frechet_distance, kernel_distance, precision_recall
+from ..evaluation.shape_match import shape_match
 from ..files import atomic_write
 from ..images import grid, save_png, to_comfy
 from ..latents.mean_shift import shift_towards
@@ -27,10 +31,17 @@ from ..sketches.prepare import prepare_sketches
 from ..training.finetune_config import FinetuneConfig
 from ..training.finetune_run import REVISION, customise
 from ..training.placement import PlacementConfig, placed
+from ..training.sketcher_data import balanced
+from .kinds_network import KindsNetwork, train_kinds_network
 from .study_plan import METHODS, SKETCHES, Cell
+
+log = logging.getLogger(__name__)
 
 SHOWN = 12  # samples of a cell in its picture
 REGULARISING = 500  # photos of the regularisation by images
+SHAPES = 32  # samples of a cell whose shapes are compared with the sketches
+KINDS_PHOTOS = 4000  # training photos of the network that tells kinds apart
+MEASURES = 2  # raised when the numbers of a cell change
 
 
 @dataclass(eq=False)
@@ -47,12 +58,20 @@ class Study:
     samples: int = 500  # number of samples, and of photos to compare them with, in each cell
     human: dict[str, Path] = field(default_factory=dict)  # class -> folder of hand-drawn sketches
     steps: int | None = None  # length of every training, to try things out; None: the method's
+    kinds_steps: int | None = None  # the same, of the network that tells kinds apart
     poll: Callable[[], None] = lambda: None  # called often; may raise to stop
 
     def __post_init__(self):
         if self.samples < 16:
             raise ValueError(f"samples is {self.samples}; use 16 or more")
-        for method in ("held_out", "drawings", "_held_out_features", "_original_distances"):
+        for method in (
+            "held_out",
+            "drawings",
+            "_held_out_features",
+            "_held_out_kinds",
+            "_originals",
+            "_original_distances",
+        ):
             setattr(self, method, cache(getattr(self, method)))  # made once for each class and seed
         self._training_names, self._held_out_names = hold_out(image_names(self.photos))
 
@@ -72,6 +91,8 @@ class Study:
     @cached_property
     def _shared_fingerprint(self) -> list:
         return [
+            MEASURES,
+            self.kinds_steps,
             REVISION,
             weights_hash(self.model),
             repr(self.sketcher),
@@ -106,9 +127,12 @@ class Study:
             images = self._samples(model, cell.seed)
         features = extract(self.extractor, images, on_batch=lambda _: self.poll())
         real = self._held_out_features(cell.target, cell.seed)
+        features_of_kinds = extract(self._kinds, images, on_batch=lambda _: self.poll())
         kid, _ = kernel_distance(real, features, subsets=50, subset_size=min(200, self.samples // 2))
         precision, recall = precision_recall(real, features)
-        distances = self._distances(images, cell.target, cell.seed)
+        drawings = self.drawings(cell.target, cell.seed)
+        drawn = self._drawn(images)
+        distances = chamfer(drawn, drawings).amin(dim=1)
         original = self._original_distances(cell.target, cell.seed)
         result = {
             "fingerprint": self.fingerprint(cell),
@@ -116,8 +140,11 @@ class Study:
             "samples": self.samples,
             "frechet": frechet_distance(real, features),
             "kid": kid,
+            "frechet_kinds": frechet_distance(self._held_out_kinds(cell.target, cell.seed), features_of_kinds),
             "precision": precision,
             "recall": recall,
+            "shape": shape_match(drawn[:SHAPES], drawings).share,
+            "colours": 0.0 if METHODS[cell.method].photos else colours_kept(images, self._originals(cell.seed)),
             "distance": float(distances.median()),
             "beats": float((distances < original.median()).double().mean()),
             "steps": steps,
@@ -133,15 +160,42 @@ class Study:
         latents = sample_z(self.model, self.samples, 10_000 + seed)
         return render(model, latents, batch=16, on_batch=lambda *_: self.poll()).clamp(-1, 1)
 
-    def _distances(self, images: Tensor, target: str, seed: int) -> Tensor:
-        """Chamfer distances [N] from the drawings of images to the nearest of the class's line drawings."""
-        return chamfer(self._drawn(images), self.drawings(target, seed)).amin(dim=1)
+    def _originals(self, seed: int) -> Tensor:
+        return self._samples(self.model, seed)
 
     def _original_distances(self, target: str, seed: int) -> Tensor:
-        return self._distances(self._samples(self.model, seed), target, seed)
+        """Chamfer distances [N] from the drawings of the original's samples to the nearest of the line drawings."""
+        return chamfer(self._drawn(self._originals(seed)), self.drawings(target, seed)).amin(dim=1)
 
     def _held_out_features(self, target: str, seed: int) -> Tensor:
         return extract(self.extractor, self.held_out(target, seed))
+
+    def _held_out_kinds(self, target: str, seed: int) -> Tensor:
+        return extract(self._kinds, self.held_out(target, seed))
+
+    @cached_property
+    def _kinds(self) -> KindsNetwork:
+        """The network that tells the kinds of the study's photos apart, trained once and kept in the folder."""
+        inputs = [self.model.config.resolution, self.placement.model_dump(), _files_hash(self.photos), self.kinds_steps]
+        key = hashlib.sha256(repr(inputs).encode()).hexdigest()[:16]
+        file = self.folder / f"kinds-{key}.safetensors"
+        if not file.exists():
+            names = balanced(self._training_names, KINDS_PHOTOS)
+            photos = ImageSet(self.photos, 2 * self.model.config.resolution, names=names)
+            steps = {} if self.kinds_steps is None else {"steps": self.kinds_steps}
+            size = self.model.config.resolution
+            trained = train_kinds_network(photos, size, self.placement, poll=self.poll, **steps)
+            log.info("the network of kinds is right on %.1f%% of the held-out photos", 100 * self._accuracy(trained))
+            atomic_write(file, lambda temporary: save_file(trained.state_dict(), temporary))
+        network = KindsNetwork(sorted({kind_of(name) for name in self._training_names}))
+        network.load_state_dict(load_file(file))
+        return network.eval().requires_grad_(False)
+
+    def _accuracy(self, network: KindsNetwork) -> float:
+        """On held-out photos, placed at random."""
+        names = balanced(self._held_out_names, self.samples)
+        pictures = ImageSet(self.photos, 2 * self.model.config.resolution, names=names).data
+        return network.accuracy(self._placed(pictures, stream(0, "study accuracy of kinds")), names)
 
     @torch.no_grad()
     def _drawn(self, images: Tensor) -> Tensor:

@@ -15,13 +15,22 @@ from .study_plan import METHODS, Cell
 
 COLUMNS = {  # number of a cell: heading, format
     "frechet": ("Frechet distance", "{:.1f}"),
+    "frechet_kinds": ("in the kinds' features", "{:.2f}"),
     "kid": ("KID x 1000", "{:.0f}"),
     "precision": ("precision", "{:.2f}"),
     "recall": ("recall", "{:.2f}"),
     "distance": ("sketch distance", "{:.4f}"),
     "beats": ("beat the median", "{:.2f}"),
+    "shape": ("have the shape", "{:.2f}"),
+    "colours": ("colours kept", "{:.2f}"),
     "steps": ("steps", "{:.0f}"),
     "seconds": ("seconds", "{:.0f}"),
+}
+BY_CLASS = {  # heading of the table of a number by classes; but for the first, of the main table alone
+    "frechet": "Frechet distance to held-out photos",
+    "frechet_kinds": "Frechet distance in the features of a network that saw no ImageNet",
+    "shape": "share of samples that have the shape of a sketch",
+    "colours": "colours kept",
 }
 GROUPS = {
     "Against the original and the baselines": "main",
@@ -48,7 +57,8 @@ def tables(results: Results, targets: Sequence[str]) -> str:
         if group != "main" and _of(results, "fast"):
             methods.insert(0, "fast")
         shared = _with_shared_seeds(results, methods)
-        parts += [f"## {heading}", _by_class(shared, targets, methods), _all_numbers(shared, targets, methods)]
+        by_class = [_by_class(shared, targets, methods, key) for key in BY_CLASS if group == "main" or key == "frechet"]
+        parts += [f"## {heading}", *by_class, _all_numbers(shared, targets, methods)]
     return "\n\n".join(filter(None, parts)) + "\n"
 
 
@@ -61,14 +71,14 @@ def _with_shared_seeds(results: Results, methods: Sequence[str]) -> Results:
     return {cell: result for cell, result in results.items() if cell.seed in seeds}
 
 
-def _by_class(results: Results, targets: Sequence[str], methods: Sequence[str]) -> str:
-    """Frechet distances: a row for each method, a column for each class; mean and spread over the seeds."""
-    form = COLUMNS["frechet"][1]
-    rows = [["Frechet distance to held-out photos", *targets, "mean"]]
+def _by_class(results: Results, targets: Sequence[str], methods: Sequence[str], key: str = "frechet") -> str:
+    """One number: a row for each method, a column for each class; mean and spread over the seeds."""
+    form = COLUMNS[key][1]
+    rows = [[BY_CLASS[key], *targets, "mean"]]
     for name in methods:
         row, means = [METHODS[name].title], []
         for target in targets:
-            values = [result["frechet"] for result in _of(results, name, target)]
+            values = [result[key] for result in _of(results, name, target)]
             row.append(_spread(values, form))
             means += [statistics.mean(values)] if values else []
         row.append(form.format(statistics.mean(means)) if len(means) == len(targets) else "-")

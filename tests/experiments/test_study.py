@@ -49,7 +49,7 @@ def photos(tmp_path_factory):
 
 def make(photos, folder, **options):
     placement = PlacementConfig(rotate=20, zoom_out=0.7)
-    options = {"samples": 16, "steps": 2, **options}
+    options = {"samples": 16, "steps": 2, "kinds_steps": 2, **options}
     return Study(photos, tiny_model(), LineExtractor(), Colours(), folder, placement=placement, **options)
 
 
@@ -75,6 +75,8 @@ def test_every_method_gives_its_numbers(photos, tmp_path, method):
     result = task.measure(Cell("plum", method, 0))
     assert result["frechet"] >= 0 and 0 <= result["precision"] <= 1 and 0 <= result["beats"] <= 1
     assert result["extractor"] == "mean colours" and result["distance"] > 0
+    assert result["frechet_kinds"] >= 0 and 0 <= result["shape"] <= 1 and result["colours"] <= 1
+    assert (result["colours"] == 1) == (method == "original")
     assert result["steps"] == (2 if METHODS[method].preset else 0)
     assert (result["seconds"] > 0) == (method not in ("original", "photos"))
 
@@ -210,11 +212,14 @@ def test_unknown_and_small_classes_are_refused_before_work(photos, tmp_path):
 def test_tables_of_partial_results():
     """A table uses the seeds that all its rows have, and in its means the classes that all its rows have."""
     numbers = {
+        "frechet_kinds": 1.25,
         "kid": 250.4,
         "precision": 0.5,
         "recall": 0.25,
         "distance": 0.03,
         "beats": 0.75,
+        "shape": 0.5,
+        "colours": 0.875,
         "steps": 0,
         "seconds": 9,
     }
@@ -233,7 +238,10 @@ def test_tables_of_partial_results():
     assert (
         "| KID x 1000 |" in main and "| original model | 50.0 ± 0.0 | - | - |" in main and "| mean over plum |" in main
     )
-    assert "| full method, preset fast | 12.0 | 250 | 0.50 | 0.25 | 0.0300 | 0.75 | 0 | 9 | 2 |" in main
+    assert (
+        "| full method, preset fast | 12.0 | 1.25 | 250 | 0.50 | 0.25 | 0.0300 | 0.75 | 0.50 | 0.88 | 0 | 9 | 2 |"
+        in main
+    )
     assert "| full method, preset fast | 10.0 | 30.0 | 20.0 |" in ablations
     assert "| without the warm start | 20.0 | - | - |" in ablations
     assert "paper" not in main + ablations

@@ -1,0 +1,34 @@
+"""Whether customising has kept the colours of a model's samples."""
+
+import torch
+from torch import Tensor
+
+WHITE = 0.8  # of -1..1: pixels whose darkest channel is brighter are a white ground, which has no colour to keep
+LEVELS = 64  # quantiles that describe the values of a channel
+
+
+def colours_kept(images: Tensor, originals: Tensor) -> float:
+    """How much of the originals' colours [N,3,H,W], in -1..1, the images of the same latents still have, N >= 2.
+
+    1: every image has its original's colours; 0: its colours differ as much as those of another original. The colours
+    of an image are the distributions of its channels, without a white ground; their distance is Wasserstein's W1.
+    Shapes and places do not matter, and neither does the share of the image that an object takes up.
+    """
+    if len(images) != len(originals) or len(images) < 2:
+        raise ValueError(f"{len(images)} images can't be compared with {len(originals)}; give two or more of the same")
+    ours, theirs = _palettes(images), _palettes(originals)
+    distances = torch.cdist(theirs, theirs, p=1)
+    others = distances.sum() / (len(theirs) * (len(theirs) - 1))
+    if not others:
+        return 1.0 if torch.equal(ours, theirs) else 0.0
+    return float(1 - (ours - theirs).abs().sum(dim=1).mean() / others)
+
+
+def _palettes(images: Tensor) -> Tensor:
+    """The quantiles of each image's channels: [N, 3 LEVELS]."""
+    levels = torch.linspace(0, 1, LEVELS, dtype=torch.float64)
+    palettes = []
+    for image in images.double().cpu().flatten(2):  # [3,P]
+        coloured = image[:, image.amin(dim=0) <= WHITE]
+        palettes.append(torch.quantile(coloured if coloured.shape[1] else image, levels, dim=1).T.flatten())
+    return torch.stack(palettes)
