@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import re
+from itertools import pairwise
 
 import pytest
 from loaded_pack import ROOT, shown_inputs
@@ -23,6 +24,13 @@ def tool():
     return module
 
 
+HELP = sorted(
+    (ROOT / "nodes/web/docs").glob("*/*.md")
+)  # <node>/<language>.md; ComfyUI shows <node>.md in other languages
+MARKS = {"zh": {"高级": "advanced", "可选": "optional"}, "ja": {"詳細": "advanced", "任意": "optional"}}
+OF_COMFYUI = {"Preview Image": {"zh": "预览图像", "ja": "画像プレビュー"}, "R": {"zh": "R", "ja": "R"}}
+
+
 def read(language: str, name: str) -> dict:
     return json.loads((ROOT / "locales" / language / name).read_text("utf-8"))
 
@@ -35,10 +43,10 @@ def leaves(texts: dict, path: str = "") -> dict[str, str]:
     return found
 
 
-def expected(pack) -> dict[str, str]:
+def expected(classes: dict[str, type]) -> dict[str, str]:
     """What the editor looks up in nodeDefs.json, by its path, from the nodes' declarations."""
     texts = {}
-    for name, node in pack.classes.items():
+    for name, node in classes.items():
         texts |= {f"/{name}/display_name": node.DISPLAY_NAME, f"/{name}/description": node.DESCRIPTION}
         sockets = [("inputs", key, key, options["tooltip"]) for key, (_, options) in shown_inputs(node).items()]
         for index, (output, tooltip) in enumerate(
@@ -56,7 +64,7 @@ def test_languages_that_are_there():
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_every_text_is_translated_and_none_is_stale(pack, home, language):
-    english, texts = expected(pack), leaves(read(language, "nodeDefs.json"))
+    english, texts = expected(pack.classes), leaves(read(language, "nodeDefs.json"))
     assert len(english) > 600 and texts.keys() == english.keys()
     assert [path for path, text in texts.items() if not text.strip()] == []
     sentences = [path for path, text in english.items() if path.endswith(("/tooltip", "/description"))]
@@ -75,7 +83,7 @@ def test_categories_are_translated(pack, language):
 def test_numbers_and_folders_stay_as_they_are(pack, home, language):
     """A changed default in a preset, a limit or a folder's name would make a translation wrong."""
     texts = leaves(read(language, "nodeDefs.json"))
-    for path, text in expected(pack).items():
+    for path, text in expected(pack.classes).items():
         kept = {re.sub(r"\D", "", word) if word[0].isdigit() else word for word in re.findall(KEPT, text, re.ASCII)}
         digits = re.sub(r"(?<=\d)[.,\s\u202f\u00a0](?=\d{3}\b)|(?<=\d)[.,](?=\d)", "", texts[path])
         assert [word for word in kept if word not in (digits if word.isdigit() else texts[path])] == [], path
@@ -151,3 +159,56 @@ def test_the_tool_puts_texts_together(tool):
     assert table.translation(text) == "Schritte. Voreinstellungen: fast 0.5, paper 75000. -1: wie dort."
     assert table.translation("model_3") == "Modell_3" and table.translation("New.") == ""
     assert table.missing == {"New."} and table.unused == {"Old."}
+
+
+def own_and_english_page(path) -> tuple[str, str]:
+    return path.read_text("utf-8"), path.parent.with_suffix(".md").read_text("utf-8")
+
+
+def bold(text: str) -> list[str]:
+    return re.findall(r"\*\*(.+?)\*\*", text)
+
+
+def shape(page: str) -> list[str]:
+    """Headings, items and rows by their marks, pictures and code by their text."""
+    lines = [re.match(r"\s*(?:#+|-|\||!)? ?", line)[0] for line in page.splitlines() if re.match(r"\s*[#|!-]", line)]
+    return lines + re.findall(r"\]\([^)]+\)", page) + sorted(re.findall(r"`[^`]+`", page))
+
+
+def test_the_main_nodes_have_help_in_chinese_and_japanese():
+    main = ("FineTuneMapping", "LoadStyleGAN", "PrepareSketch", "ProjectImage", "Sample", "SketchPad")
+    pages = [f"{path.parent.name}/{path.name}" for path in HELP]
+    assert pages == [f"GANSketching_{name}/{language}.md" for name in main for language in ("ja", "zh")]
+
+
+@pytest.mark.parametrize("path", HELP, ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_a_help_page_says_what_the_english_one_says(pack, home, path):
+    """The same headings, lists, tables and pictures, and the names that the editor shows in its language."""
+    page, english = own_and_english_page(path)
+    assert shape(page) == shape(english)
+    node, language = path.parent.name, path.stem
+    texts = read(language, "nodeDefs.json")
+    assert page.startswith(f"# {texts[node]['display_name']}\n")
+    names = scripts_texts()[language] | {text: own[language] for text, own in OF_COMFYUI.items()}
+    for other in [*texts.keys() - {node}, node]:
+        shown = expected({other: pack.classes[other]})
+        names |= {shown[name]: text for name, text in leaves({other: texts[other]}).items() if name.endswith("name")}
+    assert sorted(bold(page)) == sorted(names[name] for name in bold(english))
+    item = re.compile(r"^- (\*\*.+?\*\*)(?: ?[(\uff08](\w+)[)\uff09])?[:\uff1a]", re.MULTILINE)
+    own = [(bold(name), MARKS[language].get(mark, mark)) for name, mark in item.findall(page)]
+    assert own == [([names[n] for n in bold(name)], mark) for name, mark in item.findall(english)]
+
+
+@pytest.mark.parametrize("path", HELP, ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_bold_words_of_a_help_page_are_shown_bold(path):
+    """Markdown takes ** after a punctuation mark as an end only if no letter follows, and before one likewise."""
+    page = path.read_text("utf-8")
+    for line in page.splitlines():
+        outside, inside = line.split("**")[::2], line.split("**")[1::2]
+        assert len(outside) == len(inside) + 1
+        for before, text, after in zip(outside, inside, outside[1:], strict=False):
+            assert re.match(r"\w", text) or not re.search(r"\w$", before), line
+            assert re.search(r"\w$", text) or not re.match(r"\w", after), line
+    assert all(len(line) < 30 or not re.match(r"\w", following) for line, following in pairwise(page.splitlines())), (
+        "a line break within a paragraph is shown as a space"
+    )
