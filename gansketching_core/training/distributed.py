@@ -6,8 +6,10 @@ ends the others as soon as they meet.
 
 import atexit
 import functools
+import gc
 import math
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -157,10 +159,26 @@ def join(device: torch.device) -> tuple[Team, torch.device]:
     if device.type == "cuda":
         device = _own_gpu(device, int(os.environ["LOCAL_RANK"]))
         backend = "cpu:gloo,cuda:nccl"
+    # PyTorch's optimisers load this module, whose functions keep the group of that time as a default argument for ever.
+    import torch.distributed.nn.functional  # noqa: F401
+
     store, rank, size = next(rendezvous("env://"))
     dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=WAIT)
-    atexit.register(dist.destroy_process_group)
+    atexit.register(_leave)
     return _Processes(device, rank, size, store), device
+
+
+def _leave() -> None:
+    """End the threads of gloo before the interpreter ends.
+
+    They end with the last reference to the group. A thread that is late to let go of a tensor, as on a busy machine,
+    needs the interpreter for it, and aborts the process ("terminate called without an active exception") if that has
+    already ended. The frames of an exception that nobody has caught refer to the group, too.
+    """
+    for name in ("last_exc", "last_value", "last_traceback"):
+        setattr(sys, name, None)
+    dist.destroy_process_group()
+    gc.collect()
 
 
 def _own_gpu(device: torch.device, local_rank: int) -> torch.device:

@@ -44,6 +44,12 @@ def together(what: str, folder: Path, *arguments: int, processes: int = 2) -> su
     )
 
 
+def assert_no_threads_left(ended: subprocess.CompletedProcess) -> None:
+    """gloo's threads have ended before Python, which they would abort on a busy machine."""
+    assert ended.stderr.count("threads left:") == 2
+    assert "gloo" not in ended.stderr.split("threads left:", 1)[1]
+
+
 def tensors(tree: dict, path: str = ""):
     for name, value in tree.items():
         if isinstance(value, dict):
@@ -80,6 +86,7 @@ def test_two_processes_give_the_bits_of_one(tmp_path):
     numbers = [(tmp_path / name / "numbers.json").read_text() for name in ("one", "two")]
     assert numbers[0] == numbers[1]
     assert done.stdout.count("Frechet distance") == 1, "only one process prints"
+    assert_no_threads_left(done)
 
 
 @needs_gloo
@@ -100,6 +107,7 @@ def test_a_killed_process_ends_the_others_and_the_run_goes_on_in_one(tmp_path, r
 def test_cancelling_in_one_process_ends_all_after_the_same_step(tmp_path):
     cancelled = together("cancel", tmp_path, 1, 1)
     assert cancelled.returncode != 0 and cancelled.stderr.count("KeyboardInterrupt") >= 2
+    assert_no_threads_left(cancelled)
     rest = finetune(tmp_path)
     assert rest.trained_steps == trained_together.FINETUNE.steps - 2
     assert same_weights(rest.model, finetune(tmp_path / "whole").model)
