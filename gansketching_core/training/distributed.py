@@ -164,20 +164,21 @@ def join(device: torch.device) -> tuple[Team, torch.device]:
 
     store, rank, size = next(rendezvous("env://"))
     dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=WAIT)
-    atexit.register(_leave)
+    atexit.register(leave)
     return _Processes(device, rank, size, store), device
 
 
-def _leave() -> None:
-    """End the threads of gloo before the interpreter ends.
+def leave() -> None:
+    """Disconnect from the other processes; at the latest before the interpreter ends.
 
-    They end with the last reference to the group. A thread that is late to let go of a tensor, as on a busy machine,
-    needs the interpreter for it, and aborts the process ("terminate called without an active exception") if that has
-    already ended. The frames of an exception that nobody has caught refer to the group, too.
+    gloo's threads end with the last reference to the group. A thread that is late to let go of a tensor, as on a busy
+    machine, needs the interpreter for it, and aborts the process ("terminate called without an active exception") if
+    that has already ended. The frames of an exception that nobody has caught refer to the group, too.
     """
     for name in ("last_exc", "last_value", "last_traceback"):
         setattr(sys, name, None)
-    dist.destroy_process_group()
+    if dist.is_initialized():
+        dist.destroy_process_group()
     gc.collect()
 
 

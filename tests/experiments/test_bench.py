@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import asdict
 
 import pytest
@@ -22,6 +23,15 @@ def test_every_part_is_measured_and_memory_used_before_is_not():
     assert all(value > 0 for value in asdict(report).values())
     assert report.iteration == pytest.approx(report.discriminators + report.r1 / 16 + report.generator)
     assert report.sampling_memory < report.training_memory < 1
+
+
+@pytest.mark.skipif(sys.platform == "win32" or not torch.distributed.is_available(), reason="needs torch.distributed")
+def test_several_processes_are_measured_and_one_that_fails_ends_all():
+    config = FinetuneConfig(batch=8, micro_batch=4, precision="float32")
+    report = bench(SMALL, 8, config, device=torch.device("cpu"), steps=1, processes=2)
+    assert all(value > 0 for value in asdict(report).values())
+    with pytest.raises(ValueError, match="share out micro-batches"):
+        bench(SMALL, 8, config.model_copy(update={"micro_batch": 8}), device=torch.device("cpu"), processes=2)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
