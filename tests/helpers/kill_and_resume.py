@@ -3,8 +3,9 @@
     python tests/helpers/kill_and_resume.py --batch 8 --kills 20
 
 Fine-tunes the bundled model with 1, 2 and 4 processes of one thread; then starts the same training again and again with
-2, 4 or 1 processes, kills a random one of them with SIGKILL at a random moment, and lets the last one finish. pytest
-runs a short form of it with small models: tests/training/test_distributed.py.
+2, 4 or 1 processes, kills a random one of them with SIGKILL at a random moment, and lets the last one finish. With
+--folder, a check that was stopped goes on. pytest runs a short form with small models:
+tests/training/test_distributed.py.
 """
 
 from __future__ import annotations
@@ -41,19 +42,26 @@ def start(folder: Path, processes: int, args: argparse.Namespace) -> subprocess.
 
 
 def workers(launched: subprocess.Popen, processes: int) -> list[int]:
-    """Numbers of the processes that train."""
+    """Numbers of the processes that train, as soon as there are all; [] if the launcher has ended."""
     if processes == 1:
         return [launched.pid]
-    found = subprocess.run(["pgrep", "-P", str(launched.pid)], capture_output=True, text=True, check=False)
-    return [int(line) for line in found.stdout.split()]
+    while launched.poll() is None:
+        found = subprocess.run(["pgrep", "-P", str(launched.pid)], capture_output=True, text=True, check=False)
+        numbers = [int(line) for line in found.stdout.split()]
+        if len(numbers) == processes:
+            return numbers
+        time.sleep(0.1)
+    return []
 
 
-def run(folder: Path, processes: int, args: argparse.Namespace) -> float:
+def run(folder: Path, processes: int, args: argparse.Namespace) -> None:
+    if (folder / "model.safetensors").exists():
+        return
     folder.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
     if start(folder, processes, args).wait():
         raise SystemExit((folder / "log").read_text()[-2000:])
-    return time.monotonic() - started
+    print(f"{processes} processes: {time.monotonic() - started:.0f} s", flush=True)
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -74,38 +82,42 @@ def main() -> None:
     parser.add_argument("--processes", type=int, nargs="+", default=[1, 2, 4])
     parser.add_argument("--longest", type=float, default=60, help="seconds after which a process is killed, at most")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--folder", type=Path, help="where to work; by default a temporary one")
     args = parser.parse_args()
-    chance = random.Random(args.seed)
+    if args.folder:
+        check(args.folder, args)
+        return
     with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary)
-        print(f"1 process: {run(folder / '1', 1, args):.0f} s", flush=True)
-        expected = weights(folder / "1")
-        for count in args.processes:
-            if count > 1:
-                seconds = run(folder / str(count), count, args)
-                print(f"{count} processes: {seconds:.0f} s, {same(expected, weights(folder / str(count)))}", flush=True)
-        killed = folder / "killed"
-        killed.mkdir()
-        number = 0
-        while number < args.kills:
-            count = chance.choice(args.processes)
-            launched = start(killed, count, args)
-            time.sleep(chance.uniform(0, args.longest))
-            victims = workers(launched, count)
-            if launched.poll() is None and victims:
-                number += 1
-                victim = chance.randrange(len(victims))
-                os.kill(victims[victim], signal.SIGKILL)
-                moment = time.monotonic()
-                launched.wait()
-                seconds = time.monotonic() - moment
-                print(f"kill {number}: process {victim} of {count}, the others ended after {seconds:.1f} s", flush=True)
-            elif launched.wait() == 0:
-                print(f"finished by {count}: {same(expected, weights(killed))}", flush=True)
-                shutil.rmtree(killed)
-                killed.mkdir()
-        run(killed, args.processes[-1], args)
-        print(f"finished by {args.processes[-1]}: {same(expected, weights(killed))}", flush=True)
+        check(Path(temporary), args)
+
+
+def check(folder: Path, args: argparse.Namespace) -> None:
+    chance = random.Random(args.seed)
+    for count in sorted({1, *args.processes}):
+        run(folder / str(count), count, args)
+        print(f"{count} processes: {same(weights(folder / '1'), weights(folder / str(count)))}", flush=True)
+    expected = weights(folder / "1")
+    killed = folder / "killed"
+    number = 0
+    while number < args.kills:
+        killed.mkdir(exist_ok=True)
+        count = chance.choice(args.processes)
+        launched = start(killed, count, args)
+        victims = workers(launched, count)
+        time.sleep(chance.uniform(0, args.longest))
+        if victims and launched.poll() is None:
+            number += 1
+            victim = chance.randrange(count)
+            os.kill(victims[victim], signal.SIGKILL)
+            moment = time.monotonic()
+            launched.wait()
+            seconds = time.monotonic() - moment
+            print(f"kill {number}: process {victim} of {count}, the others ended after {seconds:.1f} s", flush=True)
+        elif launched.wait() == 0:
+            print(f"finished by {count}: {same(expected, weights(killed))}", flush=True)
+            shutil.rmtree(killed)
+    run(killed, args.processes[-1], args)
+    print(f"finished by {args.processes[-1]}: {same(expected, weights(killed))}", flush=True)
 
 
 if __name__ == "__main__":
