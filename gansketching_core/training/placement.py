@@ -60,7 +60,7 @@ def placed(
     x = _tinted(layers[:, :3] / alpha.clamp(min=1e-3) - 1, config.tint, rng)
     if backgrounds is None:
         return x * alpha + (1 - alpha)
-    return x * alpha + _tinted(_enlarged(backgrounds, resolution, rng), config.tint, rng) * (1 - alpha)
+    return x * alpha + _tinted(enlarged(backgrounds, resolution, rng), config.tint, rng) * (1 - alpha)
 
 
 def _warped(x: Tensor, theta: Tensor, resolution: int, padding: float = 0) -> Tensor:
@@ -78,7 +78,7 @@ def _tinted(x: Tensor, strength: float, rng: torch.Generator) -> Tensor:
     return ((x + 1) * factors.t()[:, :, None, None] - 1).clamp(-1, 1)
 
 
-def _enlarged(backgrounds: Tensor, resolution: int, rng: torch.Generator) -> Tensor:
+def enlarged(backgrounds: Tensor, resolution: int, rng: torch.Generator) -> Tensor:
     """A random part of each background, of 0.7 to 1 of its side, mirrored or not: [B,3,R,R] in -1..1."""
     chance = random_samples(torch.rand, (4, len(backgrounds)), rng, axis=1).to(backgrounds.device)
     side = 0.7 + 0.3 * chance[0]

@@ -4,7 +4,7 @@ import copy
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -39,7 +39,7 @@ class SketcherConfig(Options):
     stroke_width: float = option(
         0.02, "Width of the strokes, as a share of the side of a 64 px drawing.", ge=0.005, le=0.1
     )
-    photo_count: int = option(3000, "Photos used, the same number of each folder if possible.", ge=1)
+    photo_count: int = option(3000, "Photos used of each set, the same number of each folder if possible.", ge=1)
     pairs_share: float = option(0.35, "Share of every batch taken from the given pairs.", ge=0, le=1)
     large_every: int = option(
         4, "One step in so many is at 128 px instead of 64 px; strokes are as many pixels wide.", ge=1
@@ -56,14 +56,20 @@ class SketcherTrainer(loop.Trainer):
     """Trains a PhotoSketch on pairs, see `sketcher_data`: call `step` repeatedly, then `result`.
 
     Equal seeds give equal runs, also across a stop and `load_state_dict`, in any number of processes (`team`).
+
+    Args:
+        photos: sets of pairs made of photos, uint8 [N,5,128,128] each, which are shown equally often.
+        pairs: pairs that were given, uint8 [N,5,128,128].
+        backgrounds: uint8 [M,3,S,S]; two thirds of the objects are placed before parts of these.
     """
 
     def __init__(
         self,
         config: SketcherConfig,
-        photos: Tensor,
+        photos: Sequence[Tensor],
         pairs: Tensor | None = None,
         *,
+        backgrounds: Tensor | None = None,
         device: torch.device | str = "cpu",
         team: Team = ALONE,
     ):
@@ -71,8 +77,9 @@ class SketcherTrainer(loop.Trainer):
         self.team = team
         self._small = MicroBatches(config.batch, config.micro_batch, team=team)
         self._large = self._small.of_batch(max(2, config.batch // 4))
-        self.data = photos if pairs is None else torch.cat([photos, pairs])
-        self._photo_count = len(photos)
+        self.data = torch.cat([*photos, *([] if pairs is None else [pairs])])
+        self._photo_counts = [len(part) for part in photos]
+        self.backgrounds = backgrounds
         self.device = torch.device(device)
         with seeded_init(config.seed):
             self.net = PhotoSketch(width=config.width, blocks=config.blocks).to(self.device)
@@ -111,22 +118,23 @@ class SketcherTrainer(loop.Trainer):
         """Augmented pairs, at 128 px if `large`, else at 64 px: photo [B,3,S,S] in -1..1, ink [B,1,S,S] in 0..1."""
         stroke_width = self.config.stroke_width * 64 * (1 if large else 2)  # in pixels of the pairs, of 128 px
         chosen = random_samples(self._choose, (count,), rng)
-        photo, ink = augment_pairs(self.data[chosen].float() / 255, stroke_width, rng)
+        photo, ink = augment_pairs(self.data[chosen].float() / 255, stroke_width, rng, self.backgrounds)
         if large:
             return photo, ink
         return F.avg_pool2d(photo, 2), F.avg_pool2d(ink, 2)
 
     def _choose(self, shape: tuple[int], generator: torch.Generator) -> Tensor:
         """Numbers of a batch's pairs: those made of photos first, then the given ones."""
-        given = len(self.data) - self._photo_count
+        counts = list(self._photo_counts)
+        given = len(self.data) - sum(counts)
         from_given = round(shape[0] * self.config.pairs_share) if given else 0
-        chosen = []
-        for first, length, share in (
-            (0, self._photo_count, shape[0] - from_given),
-            (self._photo_count, given, from_given),
-        ):
+        from_photos = shape[0] - from_given
+        shares = [from_photos * (k + 1) // len(counts) - from_photos * k // len(counts) for k in range(len(counts))]
+        chosen, first = [], 0
+        for count, share in zip([*counts, given], [*shares, from_given]):
             if share:
-                chosen.append(first + torch.randint(length, (share,), generator=generator))
+                chosen.append(first + torch.randint(count, (share,), generator=generator))
+            first += count
         return torch.cat(chosen)
 
     def result(self) -> PhotoSketch:
@@ -172,10 +180,11 @@ def evaluate_sketcher(
 
 def train_sketcher(
     config: SketcherConfig,
-    photos: Path,
+    photos: Sequence[Path],
     pairs: Path | None,
     out: Path,
     *,
+    backgrounds: Path | None = None,
     on_step: Callable[[loop.StepReport], None] | None = None,
     resume: bool = True,
     device: torch.device | str = "cpu",
@@ -183,19 +192,25 @@ def train_sketcher(
 ) -> PhotoSketch:
     """Train a network and save it in half precision. Every tenth photo of each folder is held out, for evaluation.
 
-    photos: folder or zip of photos of single objects on white. pairs: .npz file of pairs, see `pairs_from_file`. out:
-    file of the network; the state of an unfinished training is beside it. The first process of `team` writes both.
+    photos: folders or zips of photos of single objects on white, shown equally often. pairs: .npz file of pairs, see
+    `pairs_from_file`. out: file of the network; the state of an unfinished training is beside it. backgrounds: folder
+    or zip of pictures to put behind the objects. The first process of `team` writes both files.
     """
     state_file = out.with_name(out.name + ".state.pt")
-    training, _ = hold_out(image_names(photos))
-    chosen = ImageSet(photos, SIDE, names=balanced(training, config.photo_count))
-    log.info("computing the contours of %d photos", len(chosen))
+    sets = []
+    for source in photos:
+        training, _ = hold_out(image_names(source))
+        sets.append(ImageSet(source, SIDE, names=balanced(training, config.photo_count)))
+    count = sum(map(len, sets))
+    log.info("computing the contours of %d photos", count)
+    made = [pairs_from_photos(part) for part in sets]
     given = pairs_from_file(pairs) if pairs else None
-    trainer = SketcherTrainer(config, pairs_from_photos(chosen), given, device=device, team=team)
+    scenes = ImageSet(backgrounds, 2 * SIDE).data if backgrounds else None
+    trainer = SketcherTrainer(config, made, given, backgrounds=scenes, device=device, team=team)
     history = loop.resume(trainer, state_file) if resume else []
     loop.train(trainer, config.steps, state_file, history, on_step=on_step)
     net = trainer.result()
-    about = {"training": config.model_dump_json(), "photos": str(len(chosen))}
+    about = {"training": config.model_dump_json(), "photos": str(count)}
 
     def save() -> None:
         save_photosketch(net, out, dtype=torch.float16, metadata=about)

@@ -8,6 +8,7 @@ its photo and still be inked with strokes of one width.
 import math
 from collections import defaultdict
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +22,10 @@ from ..datasets import ImageSet
 from ..images import resize
 from ..random_streams import random_samples
 from ..sketches.strokes import skeleton
+from .placement import enlarged
 
 SIDE = 128  # pixels of the training pairs
+HIGHLIGHT = 0.006  # share of the photo: larger white parts that the object encloses, as between legs, are ground
 FAR = 255 / 16  # pixels: the largest distance to lines that is stored, in sixteenths of a pixel, in one byte
 
 
@@ -46,14 +49,16 @@ def _part_sizes(mask: np.ndarray, structure: np.ndarray | None = None) -> np.nda
 
 
 def find_object(photo: np.ndarray) -> np.ndarray:
-    """Photo on white, uint8 [H,W,3] -> bool [H,W], true inside the object; holes (highlights) are filled."""
-    colour = ndimage.gaussian_filter(255 - photo.astype(np.float32), (1, 1, 0))
+    """Photo on white, uint8 [H,W,3] -> bool [H,W], true inside the object; small holes (highlights) are filled."""
+    colour = ndimage.gaussian_filter(255 - photo.astype(np.float32), (0.7, 0.7, 0))
     spread = colour.max(axis=2) - colour.min(axis=2)
     inside = (colour.mean(axis=2) + 1.5 * spread) > 38  # includes pale colours, but no pale grey shadows
-    inside = ndimage.binary_fill_holes(ndimage.binary_closing(np.pad(inside, 4), iterations=3))[4:-4, 4:-4]
+    inside = ndimage.binary_closing(np.pad(inside, 4), iterations=1)[4:-4, 4:-4]
+    holes = ndimage.binary_fill_holes(inside) & ~inside
+    inside = inside | (holes & (_part_sizes(holes) < HIGHLIGHT * inside.size))
     sizes = _part_sizes(inside)
     inside = inside & (sizes >= 0.05 * sizes.max())
-    return ndimage.gaussian_filter(inside.astype(np.float32), 1.5, mode="nearest") > 0.5
+    return ndimage.gaussian_filter(inside.astype(np.float32), 0.7, mode="nearest") > 0.5
 
 
 def find_lines(photo: np.ndarray, inside: np.ndarray) -> np.ndarray:
@@ -127,11 +132,13 @@ def balanced(names: Sequence[str], count: int) -> list[str]:
     return [name for _, name in sorted(ranked)[:count]]
 
 
-def augment_pairs(x: Tensor, stroke_width: float, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+def augment_pairs(
+    x: Tensor, stroke_width: float, rng: torch.Generator, backgrounds: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Rotate by any angle, zoom to 0.55-1.1, mirror, shift; mix the colours; change the white ground of a third.
 
     x [B,5,S,S]: photo, distance and object in 0..1 -> photos [B,3,S,S] in -1..1 and ink [B,1,S,S] in 0..1. The stroke
-    width is in pixels.
+    width is in pixels. backgrounds: uint8 [M,3,S',S'], of which parts are put behind two thirds of the objects.
     """
     count, _, side, _ = x.shape
     chance = random_samples(torch.rand, (count, 6), rng)
@@ -147,8 +154,23 @@ def augment_pairs(x: Tensor, stroke_width: float, rng: torch.Generator) -> tuple
     blank = x.new_tensor([1, 1, 1, 1, 0])[None, :, None, None]  # outside: white, far from lines, no object
     x = F.grid_sample(x - blank, grid, padding_mode="zeros", align_corners=False) + blank
     ink = ink_of_lines(x[:, 3:4] * FAR * zoom[:, None, None, None], stroke_width)
-    photo = change_ground(mix_colours(x[:, :3], rng), x[:, 4:], rng)
+    objects = mix_colours(x[:, :3], rng)
+    photo = change_ground(objects, x[:, 4:], rng)
+    if backgrounds is not None:
+        numbers = random_samples(partial(torch.randint, len(backgrounds)), (count,), rng)
+        scenes = mix_colours((enlarged(backgrounds[numbers], side, rng) + 1) / 2, rng)
+        before_scenes = random_samples(torch.rand, (count, 1, 1, 1), rng) < 2 / 3
+        photo = torch.where(before_scenes, put_before(objects, x[:, 4:], scenes), photo)
     return (photo * 2 - 1).clamp(-1, 1), ink
+
+
+def put_before(objects: Tensor, inside: Tensor, scenes: Tensor) -> Tensor:
+    """Objects of photos on white before scenes, [B,3,H,W] in 0..1; inside: [B,1,H,W], 1 inside the object.
+
+    The outermost pixel of the object, into which the white has bled, is covered.
+    """
+    alpha = (2 * F.avg_pool2d(inside, 3, stride=1, padding=1, count_include_pad=False) - 1).clamp(0, 1)
+    return objects * alpha + scenes * (1 - alpha)
 
 
 def ink_of_lines(distance: Tensor, stroke_width: float) -> Tensor:

@@ -61,7 +61,7 @@ def train(folder: Path, team: Team = ALONE) -> None:
     pairs = torch.randint(0, 256, (8, 5, 128, 128), dtype=torch.uint8, generator=rng)
     placement = PlacementConfig(rotate=20, zoom_out=0.7, shift=0.05, tint=0.3)
     pretrainer = Pretrainer(pictures, PRETRAIN, placement=placement, team=team)
-    sketcher = SketcherTrainer(SKETCHER, pairs[:5], pairs[5:], team=team)
+    sketcher = SketcherTrainer(SKETCHER, [pairs[:5]], pairs[5:], team=team)
     result = finetune(folder / "runs", team)
     weights = {"finetuned": result.model.generator.state_dict()}
     histories = {"finetuned": result.history}

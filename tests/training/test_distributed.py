@@ -201,7 +201,7 @@ def test_what_cannot_be_cut_is_refused_with_a_remedy():
         SketchFinetuner(tiny_model(), some_sketches(), PhotoSketch(width=4, blocks=1), config)
     SketchFinetuner(tiny_model(), some_sketches(), LineExtractor(), config)
     with pytest.raises(ValueError, match="makes 3 parts, into which a batch of 4 cannot be cut"):
-        SketcherTrainer(SketcherConfig(batch=18, micro_batch=6), torch.zeros(4, 5, 128, 128, dtype=torch.uint8))
+        SketcherTrainer(SketcherConfig(batch=18, micro_batch=6), [torch.zeros(4, 5, 128, 128, dtype=torch.uint8)])
 
 
 def test_one_module_knows_torch_distributed():

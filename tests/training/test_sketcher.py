@@ -65,6 +65,15 @@ def test_bright_highlights_stay_inside_the_object_and_specks_outside():
     assert inside[54, 54] and not inside[6, 6]
 
 
+def test_a_gap_that_the_object_encloses_is_ground_and_gets_lines():
+    """As between the legs of an animal."""
+    photo = disc()
+    photo[54:74, 54:74] = 255
+    inside = find_object(photo)
+    assert not inside[64, 64] and inside[64, 40]
+    assert ndimage.binary_dilation(find_lines(photo, inside), iterations=2)[64, 54]
+
+
 def test_strong_inner_edges_are_drawn():
     photo = disc(colour=(240, 240, 40))
     photo[:, 64:][find_object(photo)[:, 64:]] = (120, 10, 10)
@@ -112,6 +121,26 @@ def test_augmented_lines_follow_the_photo_with_one_pen(pairs):
     assert ((width > 1.8) & (width < 3.4)).all()
 
 
+def test_backgrounds_are_behind_the_objects(pairs):
+    """Of the same pairs with the same random numbers; two thirds get one."""
+    x = pairs[:1].expand(60, -1, -1, -1).float() / 255
+    green = torch.zeros(2, 3, 64, 64, dtype=torch.uint8)
+    plain, ink = augment_pairs(x, 2.5, random_streams.stream(0, "sketcher training", 0))
+    photo, same_ink = augment_pairs(x, 2.5, random_streams.stream(0, "sketcher training", 0), green)
+    assert torch.equal(ink, same_ink)
+    differs = (photo - plain).abs().amax(dim=1) > 0.2  # [60,H,W]
+    assert 30 <= differs.any(dim=(1, 2)).sum() <= 50
+    filled = [ndimage.binary_fill_holes(lines > 0.5) for lines in ink[:, 0].numpy()]
+    inner = np.stack([ndimage.binary_erosion(area, iterations=5) for area in filled])
+    assert inner.mean() > 0.02 and not (differs.numpy() & inner).any()
+
+
+def test_sets_of_photos_are_shown_equally_often(pairs):
+    trainer = SketcherTrainer(TINY.model_copy(update={"batch": 16}), [pairs[:1], pairs[1:5]], pairs[5:])
+    chosen = trainer._choose((16,), torch.Generator().manual_seed(0))
+    assert [((chosen >= a) & (chosen < b)).sum().item() for a, b in ((0, 1), (1, 5), (5, 6))] == [5, 5, 6]
+
+
 def ndimage_length(ink):
     """Length of the lines: half of the boundary of what is inked."""
     lengths = []
@@ -130,7 +159,7 @@ def test_losses_are_small_for_the_right_drawing_only():
 
 
 def test_training_reduces_the_losses(pairs):
-    trainer = SketcherTrainer(TINY, pairs, pairs)
+    trainer = SketcherTrainer(TINY, [pairs], pairs)
     losses = [sum(trainer.step().losses.values()) for _ in range(30)]
     assert np.mean(losses[-5:]) < 0.7 * np.mean(losses[:5])
     net = trainer.result()
@@ -145,13 +174,13 @@ def test_evaluation_tells_a_good_sketcher_from_a_blank_one(pairs):
 
 
 def test_resuming_is_exact(pairs):
-    whole = SketcherTrainer(TINY, pairs)
+    whole = SketcherTrainer(TINY, [pairs])
     for _ in range(6):
         whole.step()
-    first = SketcherTrainer(TINY, pairs)
+    first = SketcherTrainer(TINY, [pairs])
     for _ in range(3):
         first.step()
-    second = SketcherTrainer(TINY, pairs)
+    second = SketcherTrainer(TINY, [pairs])
     second.load_state_dict(first.state_dict())
     torch.manual_seed(5)  # the global generator has no say
     for _ in range(3):
@@ -161,22 +190,22 @@ def test_resuming_is_exact(pairs):
 
 
 def test_resuming_with_other_options_is_refused(pairs):
-    state = SketcherTrainer(TINY, pairs).state_dict()
-    other = SketcherTrainer(TINY.model_copy(update={"batch": 8}), pairs)
+    state = SketcherTrainer(TINY, [pairs]).state_dict()
+    other = SketcherTrainer(TINY.model_copy(update={"batch": 8}), [pairs])
     with pytest.raises(ValueError, match="batch 4, this one 8"):
         other.load_state_dict(state)
 
 
 def test_a_training_can_be_made_longer(pairs):
-    first = SketcherTrainer(TINY, pairs)
+    first = SketcherTrainer(TINY, [pairs])
     first.step()
-    longer = SketcherTrainer(TINY.model_copy(update={"steps": 60}), pairs)
+    longer = SketcherTrainer(TINY.model_copy(update={"steps": 60}), [pairs])
     longer.load_state_dict(first.state_dict())
     assert longer.steps_done == 1
 
 
 def test_result_does_not_change_when_training_goes_on(pairs):
-    trainer = SketcherTrainer(TINY, pairs)
+    trainer = SketcherTrainer(TINY, [pairs])
     net = trainer.result()
     before = net.model[1].weight.clone()
     trainer.step()
@@ -196,7 +225,7 @@ def test_an_interrupted_training_goes_on_and_ends_as_if_nothing_happened(tmp_pat
     for k in range(11):
         Image.fromarray(disc(radius=20 + k)).save(photos / f"{k:02d}.png")
     config = TINY.model_copy(update={"steps": 4})
-    expected = train_sketcher(config, photos, None, tmp_path / "whole.safetensors")
+    expected = train_sketcher(config, [photos], None, tmp_path / "whole.safetensors")
 
     def interrupt(report):
         if report.step == 1:
@@ -204,9 +233,9 @@ def test_an_interrupted_training_goes_on_and_ends_as_if_nothing_happened(tmp_pat
 
     out = tmp_path / "out.safetensors"
     with pytest.raises(KeyboardInterrupt):
-        train_sketcher(config, photos, None, out, on_step=interrupt)
+        train_sketcher(config, [photos], None, out, on_step=interrupt)
     steps = []
-    net = train_sketcher(config, photos, None, out, on_step=lambda report: steps.append(report.step))
+    net = train_sketcher(config, [photos], None, out, on_step=lambda report: steps.append(report.step))
     assert steps == [2, 3]
     assert all(torch.equal(a, b) for a, b in zip(net.state_dict().values(), expected.state_dict().values()))
     loaded = load_photosketch(out)
