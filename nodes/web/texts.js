@@ -58,7 +58,7 @@ export const TEXTS = {
     "{hours} h {minutes} min": "{hours} h {minutes} min",
     "Shows the training while it runs.": "Zeigt das Training, während es läuft.",
     "Your sketches": "Ihre Skizzen",
-    "Samples before and after": "Samples vorher und nachher",
+    "Samples before and after": "Bilder vorher und nachher",
     "Stop and keep": "Anhalten und behalten",
     "Use the model as it is: end the training after this step and hand the model on": "Das Modell so verwenden, wie es ist: Das Training endet nach diesem Schritt, und das Modell wird weitergegeben",
     "Go on": "Fortsetzen",

@@ -90,6 +90,15 @@ def test_numbers_and_folders_stay_as_they_are(pack, home, language):
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
+def test_texts_call_nodes_by_the_names_that_are_shown(pack, home, language):
+    english, texts = expected(pack.classes), leaves(read(language, "nodeDefs.json"))
+    names = {english[path]: texts[path] for path in english if path.endswith("/display_name") and " " in english[path]}
+    mentions = [(path, name) for path, text in english.items() if path not in names for name in names if name in text]
+    assert len(mentions) > 50
+    assert [mention for mention in mentions if names[mention[1]] not in texts[mention[0]]] == []
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
 def test_the_editor_can_read_the_texts(language):
     """Its translations have a syntax, in which these characters mean something."""
     for name in ("nodeDefs.json", "main.json"):
