@@ -127,7 +127,7 @@ def test_a_mask_is_a_sketch(graph):
     through = graph.add("MaskToImage", mask=[inverse, 0])
     saved, plain = graph.save([prepared, 0]), graph.save([through, 0])
     if graph.has("Painter"):
-        painter = graph.add("Painter", mask="mask1.png", width=64, height=128)
+        painter = graph.add("Painter", mask="mask1.png", width=64, height=128, bg_color="#000000")
         painted = graph.save([graph.ours("PrepareSketch", drawings=[painter, 1], strokes="keep", size=64), 0])
     outputs = graph.run()
     sketch = graph.picture(outputs[saved]["images"][0])

@@ -13,6 +13,30 @@ pytestmark = needs_editor
 TEMPLATES = sorted(path.stem for path in (ROOT / "workflows").glob("*.json"))
 GROUPS = "app.graph._groups.map(({ title, _bounding: [x, y, width, height] }) => ({ title, x, y, width, height }))"
 
+# The segments of wires that enter a node's box: more than 8 units into one that is not theirs, 24 into one that is.
+HIDDEN = """(boxes) => {
+    const scale = 0.25, left = -100, top = -200, hidden = []
+    const canvas = Object.assign(document.createElement('canvas'), { width: 550, height: 350 })
+    const pen = canvas.getContext('2d', { willReadFrequently: true })
+    pen.setTransform(scale, 0, 0, scale, -left * scale, -top * scale)
+    pen.lineWidth = 4
+    for (const segment of app.canvas.renderedPaths) {
+        const wires = [...(segment.linkIds ?? [segment.id])].map((id) => app.graph.links.get(id))
+        const ends = wires.flatMap(({ origin_id, target_id }) => [String(origin_id), String(target_id)])
+        pen.clearRect(left, top, canvas.width / scale, canvas.height / scale)
+        pen.stroke(segment.path)
+        for (const { name, x, y, width, height } of boxes) {
+            const margin = ends.includes(name.split(' ')[0]) ? 24 : 8
+            const corner = [(x + margin - left) * scale, (y + margin - top) * scale].map(Math.round)
+            const size = [width, height].map((length) => Math.max(1, Math.round((length - 2 * margin) * scale)))
+            const { data } = pen.getImageData(...corner, ...size)
+            const seen = data.filter((value, k) => k % 4 === 3 && value > 99).length
+            if (seen > 1) hidden.push([wires.map(({ id }) => id).join(), name, seen])
+        }
+    }
+    return hidden
+}"""
+
 
 def overlap(a: dict, b: dict) -> float:
     """Area that both boxes cover, in square units of the graph."""
@@ -23,7 +47,7 @@ def overlap(a: dict, b: dict) -> float:
 
 @pytest.mark.parametrize("template", TEMPLATES)
 def test_a_template_opens_in_order(editor, template):
-    """Every node is known, none covers another, and each lies whole in the group it is in."""
+    """Every node is known, none covers another or a wire, and each lies whole in the group it is in."""
     editor.open(template)
     editor.photograph(template)
     boxes, groups = editor.boxes(), editor.page.evaluate(GROUPS)
@@ -41,6 +65,7 @@ def test_a_template_opens_in_order(editor, template):
         if 4 < overlap(box, group) < box["width"] * box["height"] - 4 * (box["width"] + box["height"])
     ]
     assert cut == []
+    assert editor.page.evaluate(HIDDEN, boxes) == []
     assert editor.page.evaluate("app.canvas.ds.scale") > 0.57, "the editor would leave all text out"
     assert editor.complaints() == []
 
