@@ -1,6 +1,7 @@
-"""Fitting a latent bridge between two models: pairs of latents whose images agree, and how good the bridge is."""
+"""Fitting a latent bridge between two models, to their images or to pairs of latents, and how good it is."""
 
 import hashlib
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -12,28 +13,40 @@ from torch import Tensor
 from ..evaluation.metrics import psnr
 from ..images import resize
 from ..latents.bridge import FEWEST, Fit, LatentBridge, PairKind, fit_bridge, identity
-from ..latents.latent_files import load_pairs, save_bridge
+from ..latents.latent_files import load_fit, save_bridge
 from ..latents.model_mixing import check_common_base
 from ..latents.sampling import render, sample_z
 from ..latents.spaces import Latents, to_w
 from ..networks.stylegan2 import GanModel
 from ..options import Options, option
+from .bridge_training import BATCH, BridgeTrainer
 from .image import ProjectConfig, Projector
 
 CHUNK = 32  # samples projected at a time
 REPEATS = 20  # of the bridge's timing
+SAVE_EVERY = 20  # steps of a training on images
 
 
 class BridgeConfig(Options):
     """How a bridge is fitted."""
 
     pairs: PairKind = option(
-        "projected", "projected: images of one model are projected into the other. same z: for two models of one base."
+        "none",
+        "none: compares images of both models. projected: projects images into the target first; slow. same z: for two "
+        "models of one base.",
     )
-    samples: int = option(512, "Pairs to fit the bridge to. Projecting them takes long.", ge=FEWEST, le=1_000_000)
-    held_out: int = option(32, "Further pairs, which are only used to measure the bridge.", ge=1, le=10_000)
+    samples: int = option(4096, "Latents to learn from. For projected pairs, a few hundred.", ge=FEWEST, le=1_000_000)
+    held_out: int = option(32, "Further latents, which are only used to measure the bridge.", ge=1, le=10_000)
     fit: Fit = option("auto", "ridge: linear. mlp: with a small network. auto: the network where it is better.")
-    steps: int = option(100, "Optimisation steps of a projection.", ge=1, le=10_000)
+    realism: float = option(
+        0.0,
+        "For pairs none. 0: as similar as possible. 0.01 or more: rather images that are typical of the target.",
+        ge=0,
+        le=10,
+    )
+    steps: int = option(
+        100, "Optimisation steps of a projection, also of those that the bridge is compared with.", ge=1, le=10_000
+    )
     pool: int = option(512, "Random samples to start a projection from the best of.", ge=1, le=100_000)
     batch: int = option(16, "Images in memory at a time.", ge=1, le=256)
     seed: int = option(0, "Seed of the samples.", ge=0, le=2**53 - 1)
@@ -43,11 +56,11 @@ class BridgeConfig(Options):
 class BridgeReport:
     """Figures on held-out latents: medians over the images, compared with those that the target should make.
 
-    These are the source's images for pairs "projected", and the target's images of the same z for "same z", for which
-    nothing is projected.
+    These are the source's images, or for pairs "same z" the target's images of the same z, for which nothing is
+    projected. Figures of projections are None if there are none.
     """
 
-    pairs: int
+    samples: int
     held_out: int
     mlp: bool
     psnr: float  # of the bridged latents' images, in dB
@@ -56,12 +69,12 @@ class BridgeReport:
     features: float | None  # squared distance in the target's discriminator; None if it has none
     features_of_projections: float | None
     seconds: float  # for one latent
-    seconds_of_projections: float
+    seconds_of_projections: float | None
 
     def __str__(self) -> str:
         network = "with an MLP" if self.mlp else "linear"
         lines = [
-            f"Bridge fitted to {self.pairs} pairs ({network}), measured on {self.held_out} others.",
+            f"Bridge fitted to {self.samples} samples ({network}), measured on {self.held_out} others.",
             f"PSNR: {self.psnr:.1f} dB bridged, {self.psnr_of_average:.1f} dB for the average image.",
         ]
         if self.psnr_of_projections is not None:
@@ -77,15 +90,16 @@ class BridgeReport:
 
 
 class BridgeFitter:
-    """Makes pairs step by step, then fits a bridge from the w of `source` to the w of `target`. No model is changed.
+    """Fits a bridge from the w of `source` to the w of `target`, step by step. No model is changed.
 
+    Pairs "none": the bridge is trained on images (BridgeTrainer), and the held-out samples are projected to compare it.
     Pairs "projected": w of random samples of the source, and the w of the target to which their images are projected.
     Pairs "same z": what the mapping networks of both make of the same z; both need to share a base. The first
-    `held_out` pairs only measure the bridge. `poll` is called often and may raise to stop; `result` then fits to the
-    pairs so far.
+    `held_out` samples only measure the bridge. `poll` is called often and may raise to stop; `result` then is that of
+    the steps so far.
 
     Args:
-        keep: a bridge file. Pairs are kept in it, and those that it already has for these models and options are used.
+        keep: a bridge file. What is done is kept in it, and a fit of the same models with the same options goes on.
     """
 
     def __init__(
@@ -101,13 +115,22 @@ class BridgeFitter:
         self.source, self.target, self.config, self.keep = source, target, config, keep
         self.poll: Callable[[], None] = lambda: None
         self._key = self._hash()
-        self._chunks = -(-(config.held_out + config.samples) // CHUNK)
+        self._trainer: BridgeTrainer | None = None
+        if config.pairs == "none":
+            options = config.model_dump(include={"samples", "realism", "batch", "seed"})
+            self._trainer = BridgeTrainer(source, target, network=config.fit != "ridge", **options)
+            self._trainer.poll = lambda: self.poll()
+        count = config.held_out + (0 if self._trainer else config.samples)
+        self._chunks = math.ceil(count / CHUNK)
         self._pairs: list[dict[str, Tensor]] = []
         self._projector: Projector | None = None
         self._started = 0.0
         self._restore()
         self.steps_total = self._chunks * self._steps_a_chunk
         self.steps_done = len(self._pairs) * self._steps_a_chunk
+        if self._trainer:
+            self.steps_total += self._trainer.steps_total
+            self.steps_done += self._trainer.steps_done
 
     @property
     def finished(self) -> bool:
@@ -115,20 +138,27 @@ class BridgeFitter:
 
     @property
     def _steps_a_chunk(self) -> int:
-        return self.config.steps if self.config.pairs == "projected" else 1
+        return 1 if self.config.pairs == "same z" else self.config.steps
 
     def step(self) -> dict[str, float]:
-        """One step of the projection of some samples, or a batch of pairs of the same z -> the median psnr in dB."""
+        """A step of the training, one of the projection of some samples, or a batch of the same z -> psnr in dB."""
         if self.finished:
             raise ValueError(f"all {self.steps_total} steps are done")
+        self.steps_done += 1
+        if self._trainer and not self._trainer.finished:
+            figures = self._trainer.step()
+            if self._trainer.finished or self._trainer.steps_done % SAVE_EVERY == 0:
+                self._save(self._fit("ridge"))
+            return figures
+        return self._step_of_pairs()
+
+    def _step_of_pairs(self) -> dict[str, float]:
         if self._projector is None:
             self._started = time.perf_counter()
             start = len(self._pairs) * CHUNK
             self._z = sample_z(self.source, start + CHUNK, self.config.seed)[start:]
             self._source_w = to_w(self.source, self._z).data
-        figures = self._project() if self.config.pairs == "projected" else self._map()
-        self.steps_done += 1
-        return figures
+        return self._map() if self.config.pairs == "same z" else self._project()
 
     def _project(self) -> dict[str, float]:
         if self._projector is None:
@@ -153,19 +183,27 @@ class BridgeFitter:
         seconds = torch.full((CHUNK,), (time.perf_counter() - self._started) / CHUNK)
         pair = {"source": self._source_w, "target": target_w, "psnr": decibels, "seconds": seconds}
         self._pairs.append({name: tensor.detach().float().cpu() for name, tensor in pair.items()})
-        if self.config.pairs == "projected" and len(self._pairs) * CHUNK >= self._least:
+        if self.config.pairs != "same z" and self._samples_done >= self._least:
             self._save(self._fit("ridge"))
 
     @property
+    def _samples_done(self) -> int:
+        """Samples that were learned from."""
+        if self._trainer:
+            return min(self._trainer.steps_done * BATCH, self.config.samples)
+        return min(len(self._pairs) * CHUNK - self.config.held_out, self.config.samples)
+
+    @property
     def _least(self) -> int:
-        return self.config.held_out + FEWEST
+        return 1 if self._trainer else FEWEST
 
     @torch.no_grad()
     def result(self) -> tuple[LatentBridge, BridgeReport]:
-        """The bridge, fitted to the pairs so far, and its figures on those that were held out."""
-        done = len(self._pairs) * CHUNK
-        if done < self._least:
-            raise ValueError(f"only {done} pairs are done; a bridge needs {self._least}, with those that are held out")
+        """The bridge, fitted to the samples so far, and its figures on those that were held out."""
+        if self._samples_done < self._least:
+            raise ValueError(
+                f"only {max(self._samples_done, 0)} samples to learn from are done; a bridge needs {self._least}"
+            )
         bridge = self._fit(self.config.fit)
         report = self._measure(bridge)
         texts = {name: str(value) for name, value in vars(report).items()}
@@ -174,9 +212,12 @@ class BridgeFitter:
         return bridge, report
 
     def _fit(self, fit: Fit) -> LatentBridge:
-        config, pairs = self.config, self._joined()
-        rows = slice(config.held_out, config.held_out + config.samples)
-        bridge = fit_bridge(pairs["source"][rows], pairs["target"][rows], fit, config.seed)
+        config = self.config
+        if self._trainer:
+            bridge = self._trainer.bridge()
+        else:
+            pairs, rows = self._joined(), slice(config.held_out, config.held_out + config.samples)
+            bridge = fit_bridge(pairs["source"][rows], pairs["target"][rows], fit, config.seed)
         models = {"source": self.source.name, "target": self.target.name, "kind": config.pairs}
         hashes = {
             "source_hash": identity(self.source, config.pairs),
@@ -185,32 +226,39 @@ class BridgeFitter:
         return replace(bridge, **models, **hashes)
 
     def _measure(self, bridge: LatentBridge) -> BridgeReport:
-        config, pairs = self.config, self._joined()
-        device = self.target.w_mean.device
-        w = pairs["source"][: config.held_out].to(device)
-        direct = self._render(self.target, pairs["target"][: config.held_out].to(device))
-        if config.pairs == "projected":
+        config = self.config
+        w = to_w(self.source, sample_z(self.source, config.held_out, config.seed)).data
+        direct = None
+        if len(self._pairs) * CHUNK >= config.held_out:
+            direct = self._render(self.target, self._joined()["target"][: config.held_out].to(w))
+        truth = direct
+        if config.pairs != "same z":
             truth = resize(self._render(self.source, w), self.target.config.resolution)
-        else:
-            truth = direct
         started = time.perf_counter()
         for _ in range(REPEATS):
             crossed = bridge(w)
         seconds = (time.perf_counter() - started) / REPEATS / len(w)
         bridged = self._render(self.target, crossed)
         mean = self._render(self.target, self.target.w_mean.expand(len(w), -1))
-        projected = config.pairs == "projected"
-        return BridgeReport(
-            pairs=min(len(pairs["source"]) - config.held_out, config.samples),
+        report = BridgeReport(
+            samples=self._samples_done,
             held_out=len(w),
             mlp=bool(len(bridge.out)),
             psnr=float(psnr(bridged, truth).median()),
             psnr_of_average=float(psnr(mean, truth).median()),
-            psnr_of_projections=float(psnr(direct, truth).median()) if projected else None,
+            psnr_of_projections=None,
             features=self._feature_distance(bridged, truth),
-            features_of_projections=self._feature_distance(direct, truth) if projected else None,
+            features_of_projections=None,
             seconds=seconds,
-            seconds_of_projections=float(pairs["seconds"].median()),
+            seconds_of_projections=None,
+        )
+        if direct is None or config.pairs == "same z":
+            return report
+        return replace(
+            report,
+            psnr_of_projections=float(psnr(direct, truth).median()),
+            features_of_projections=self._feature_distance(direct, truth),
+            seconds_of_projections=float(self._joined()["seconds"].median()),
         )
 
     def _feature_distance(self, images: Tensor, truth: Tensor) -> float | None:
@@ -232,25 +280,33 @@ class BridgeFitter:
         return {name: torch.cat([pair[name] for pair in self._pairs]) for name in self._pairs[0]}
 
     def _hash(self) -> str:
-        """What pairs depend on; the number of samples only decides how many there are."""
-        options = self.config.model_dump(include={"pairs", "steps", "pool", "batch", "seed"})
+        """What the kept state depends on; the number of pairs only decides how many there are."""
+        names = {"pairs", "steps", "pool", "batch", "seed"}
+        if self.config.pairs == "none":
+            names |= {"samples", "fit", "realism"}
+        options = self.config.model_dump(include=names)
         models = [identity(model, self.config.pairs) for model in (self.source, self.target)]
         return hashlib.sha256(repr((models, sorted(options.items()), CHUNK)).encode()).hexdigest()
 
     def _save(self, bridge: LatentBridge) -> None:
         if self.keep is None:
             return
-        report = {**bridge.report, "pairs_key": self._key}
-        save_bridge(replace(bridge, report=report), self.keep, self._joined())
+        state = self._joined() if self._pairs else {}
+        if self._trainer:
+            state |= {f"training.{name}": tensor for name, tensor in self._trainer.state().items()}
+        save_bridge(replace(bridge, report={**bridge.report, "fit_key": self._key}), self.keep, state)
 
     def _restore(self) -> None:
-        """Takes over the pairs of an earlier call."""
-        if self.keep is None or self.config.pairs != "projected" or not self.keep.is_file():
+        """Takes over what an earlier call has done."""
+        if self.keep is None or self.config.pairs == "same z" or not self.keep.is_file():
             return
-        tensors, metadata = load_pairs(self.keep)
-        if metadata.get("pairs_key") != self._key or not tensors:
+        state, metadata = load_fit(self.keep)
+        if metadata.get("fit_key") != self._key or not state:
             return
-        chunks = min(len(tensors["source"]) // CHUNK, self._chunks)
+        if self._trainer:
+            names = [name for name in state if name.startswith("training.")]
+            self._trainer.restore({name.removeprefix("training."): state.pop(name) for name in names})
+        chunks = min(len(state["source"]) // CHUNK, self._chunks) if state else 0
         self._pairs = [
-            {name: tensor[k * CHUNK : (k + 1) * CHUNK] for name, tensor in tensors.items()} for k in range(chunks)
+            {name: tensor[k * CHUNK : (k + 1) * CHUNK] for name, tensor in state.items()} for k in range(chunks)
         ]

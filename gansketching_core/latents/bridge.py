@@ -17,7 +17,7 @@ from ..networks.stylegan2 import GanModel
 from ..random_streams import seeded_init, stream
 from .spaces import Latents, to_w, to_w_plus
 
-PairKind = Literal["projected", "same z"]
+PairKind = Literal["none", "projected", "same z"]  # none: trained on images, see inversion/bridge_training.py
 Fit = Literal["auto", "ridge", "mlp"]
 FEWEST = 15  # pairs
 FOLDS = 5  # of the cross-validation that chooses the strength of the ridge regression
@@ -66,10 +66,10 @@ class LatentBridge:
 def identity(model: GanModel, kind: PairKind) -> str:
     """The hash that a bridge knows a model by.
 
-    "projected" bridges depend on what images a w gives, which a model and all customised versions share: the base's
-    hash. "same z" bridges lead from one mapping network to another: the hash of all weights.
+    "same z" bridges lead from one mapping network to another: the hash of all weights. Others depend on what images a w
+    gives, which a model and all customised versions share: the base's hash.
     """
-    return model.base_hash or weights_hash(model) if kind == "projected" else weights_hash(model)
+    return weights_hash(model) if kind == "same z" else model.base_hash or weights_hash(model)
 
 
 @torch.no_grad()

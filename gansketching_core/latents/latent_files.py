@@ -1,5 +1,6 @@
 """Files of latents, of GANSpace directions and of latent bridges."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from .spaces import Latents
 
 BRIDGE = ("origin", "offset", "matrix", "hidden", "hidden_bias", "out")
 BRIDGE_TEXTS = ("kind", "source", "target", "source_hash", "target_hash")
+STATE = "state."  # before the names of tensors of an unfinished fit
 DIRECTIONS = ("components", "mean", "stdev")
 GANSPACE_ARRAYS = ("lat_comp", "lat_mean", "lat_stdev")  # the same in GANSpace's .npz
 LARGEST_ARRAY = 2**28  # bytes; 4096 components of 512 numbers are 8 MB
@@ -30,7 +32,7 @@ def save_latents(latents: Latents, path: str | Path) -> None:
 
 def load_latents(path: str | Path) -> Latents:
     """Reads a file of save_latents. Raises ValueError for any other file."""
-    tensors, metadata = _read(path, ("latents", "labels"))
+    tensors, metadata = _read(path, ("latents", "labels").__contains__)
     space: Any = metadata.get("space")  # which Latents checks
     if "latents" not in tensors or space is None:
         raise ValueError(f"{path} holds no latents; give a file written by saving latents")
@@ -52,7 +54,7 @@ def load_directions(path: str | Path) -> Directions:
     if path.suffix.lower() == ".npz":
         tensors, name = _read_npz(path), path.stem
     else:
-        tensors, metadata = _read(path, DIRECTIONS)
+        tensors, metadata = _read(path, DIRECTIONS.__contains__)
         name = metadata.get("model", "")
         missing = [key for key in DIRECTIONS if key not in tensors]
         if missing:
@@ -67,10 +69,10 @@ def load_directions(path: str | Path) -> Directions:
     return directions
 
 
-def save_bridge(bridge: LatentBridge, path: str | Path, pairs: dict[str, Tensor] | None = None) -> None:
-    """Writes a .safetensors file. pairs: what it was fitted to, from which a later fit can go on; see load_pairs."""
+def save_bridge(bridge: LatentBridge, path: str | Path, state: dict[str, Tensor] | None = None) -> None:
+    """Writes a .safetensors file. state: what a later fit can go on from; see load_fit."""
     tensors = {name: getattr(bridge, name) for name in BRIDGE} | {
-        f"pairs.{name}": tensor for name, tensor in (pairs or {}).items()
+        f"{STATE}{name}": tensor for name, tensor in (state or {}).items()
     }
     texts = {f"bridge_{name}": getattr(bridge, name) for name in BRIDGE_TEXTS} | dict(bridge.report)
     _write(path, tensors, {"kind": "gansketching bridge", **texts})
@@ -78,7 +80,7 @@ def save_bridge(bridge: LatentBridge, path: str | Path, pairs: dict[str, Tensor]
 
 def load_bridge(path: str | Path) -> LatentBridge:
     """Reads a file of save_bridge. Raises ValueError for any other file."""
-    tensors, metadata = _read(path, BRIDGE)
+    tensors, metadata = _read(path, BRIDGE.__contains__)
     missing = [name for name in BRIDGE if name not in tensors]
     missing += [name for name in BRIDGE_TEXTS if f"bridge_{name}" not in metadata]
     if missing:
@@ -95,11 +97,10 @@ def load_bridge(path: str | Path) -> LatentBridge:
         raise ValueError(f"{path} is damaged: {error}") from error
 
 
-def load_pairs(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """The pairs in a file of save_bridge by name, {} if it has none, and the texts of the file."""
-    names = ("source", "target", "psnr", "seconds")
-    tensors, metadata = _read(path, tuple(f"pairs.{name}" for name in names))
-    return {name.removeprefix("pairs."): tensor for name, tensor in tensors.items()}, metadata
+def load_fit(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The state in a file of save_bridge, {} if it has none, and the texts of the file."""
+    tensors, metadata = _read(path, lambda name: name.startswith(STATE))
+    return {name.removeprefix(STATE): tensor for name, tensor in tensors.items()}, metadata
 
 
 def _finite(tensor: Tensor) -> Tensor:
@@ -114,12 +115,11 @@ def _write(path: str | Path, tensors: dict[str, Tensor], metadata: dict[str, str
     write_safetensors(tensors, metadata, path)
 
 
-def _read(path: str | Path, names: tuple[str, ...]) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Those of the named tensors that a .safetensors file has, and its metadata."""
+def _read(path: str | Path, wanted: Callable[[str], bool]) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Those tensors of a .safetensors file whose names are wanted, and its metadata."""
     try:
         with safe_open(path, "pt") as file:
-            present = set(names).intersection(file.keys())
-            return {name: file.get_tensor(name) for name in present}, file.metadata() or {}
+            return {name: file.get_tensor(name) for name in filter(wanted, file.keys())}, file.metadata() or {}
     except SafetensorError as error:
         raise ValueError(f"{path} is not a readable safetensors file: {error}") from error
 

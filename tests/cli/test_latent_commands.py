@@ -194,7 +194,7 @@ def test_bridge_fits_and_takes_latents_across(here, capsys):
     quick = ["--samples", 20, "--held-out", 4, "--steps", 1, "--pool", 4]
     models = ["bridge", "model.safetensors", "other.safetensors"]
     assert run(*models, *quick, "--latents", "z.safetensors", "--picture", "pairs.png") == 0
-    assert "Bridge fitted to 20 pairs" in capsys.readouterr().out
+    assert "Bridge fitted to 20 samples" in capsys.readouterr().out
     assert latent_files.load_latents(here / "crossed.safetensors").space == "w"
     assert Image.open(here / "pairs.png").size == (6 * 34 - 2, 32)
     again = ["--load", "bridge.safetensors", "--latents", "z.safetensors"]

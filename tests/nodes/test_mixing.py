@@ -7,7 +7,7 @@ import torch
 from loaded_pack import customised, defaults, images_of, seeded, tiny_model
 
 pytestmark = pytest.mark.usefixtures("inference_mode", "home")
-QUICK = {"samples": 20, "held_out": 8, "steps": 1, "pool": 4}
+QUICK = {"pairs": "projected", "samples": 20, "held_out": 8, "steps": 1, "pool": 4}
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def test_a_bridge_is_fitted_saved_loaded_and_crossed(pack, model, home):
     target = tiny_model(pack, 4, "other")
     options = defaults(pack, "FitBridge", **QUICK)
     bridge, picture, report = pack.node("FitBridge").fit(model, target, **options)
-    assert "Bridge fitted to 20 pairs" in report and picture.shape[3] == 3
+    assert "Bridge fitted to 20 samples" in report and picture.shape[3] == 3
     pack.node("SaveBridge").save(bridge, "mine")
     (name,) = pack.node("LoadBridge").INPUT_TYPES()["required"]["name"][0]
     loaded = pack.node("LoadBridge").load(name)[0]
@@ -71,4 +71,4 @@ def test_a_cancelled_fit_goes_on(pack, model, home):
     with pytest.raises(KeyboardInterrupt):
         pack.node("FitBridge").fit(model, tiny_model(pack, 4, "other"), **options)
     pack.host.set_hooks()
-    assert "20 pairs" in pack.node("FitBridge").fit(model, tiny_model(pack, 4, "other"), **options)[2]
+    assert "20 samples" in pack.node("FitBridge").fit(model, tiny_model(pack, 4, "other"), **options)[2]
