@@ -131,3 +131,19 @@ def test_nothing_is_done_where_it_is_not_needed(page):
     page.evaluate("async () => { nodes[0].graph = (await import('/scripts/app.js')).app.canvas.graph }")
     page.wait_for_timeout(1500)
     assert page.get_by_text("classic").count() == 0
+
+
+def test_texts_follow_the_setting_of_the_language(page):
+    said = page.evaluate(
+        """async () => {
+            const { app } = await import('/scripts/app.js'), { t } = await import('/nodes/web/language.js')
+            await import('/nodes/web/frontend.js')
+            const before = t('Go on')
+            const settings = { 'Comfy.Locale': 'de' }
+            app.extensionManager.setting = { get: (id) => settings[id] }
+            const german = t('Step {step} of {total}', { step: 3, total: 9 })
+            settings['Comfy.Locale'] = 'zh-TW'
+            return [before, german, t('Go on'), t('not translated {n}', { n: 1 })]
+        }"""
+    )
+    assert said == ["Go on", "Schritt 3 von 9", "繼續訓練", "not translated 1"]
