@@ -44,9 +44,7 @@ class BridgeConfig(Options):
         ge=0,
         le=10,
     )
-    steps: int = option(
-        100, "Optimisation steps of a projection, also of those that the bridge is compared with.", ge=1, le=10_000
-    )
+    steps: int = option(100, "Optimisation steps of a projection.", ge=1, le=10_000)
     pool: int = option(512, "Random samples to start a projection from the best of.", ge=1, le=100_000)
     batch: int = option(16, "Images in memory at a time.", ge=1, le=256)
     seed: int = option(0, "Seed of the samples.", ge=0, le=2**53 - 1)
