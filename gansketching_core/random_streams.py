@@ -22,6 +22,7 @@ PURPOSES: dict[str, int | None] = {
     "shared images": 1000,  # of a fine-tuning step: the batch for all networks
     "generator's images": 1001,  # of a fine-tuning step: a batch for the generator alone
     "pretraining": None,  # of step k
+    "codes": 4,  # z of the warm-up of a pretraining
     "sketcher training": None,  # of step k
     "photo placement": None,
     "bridge": 3,  # pairs of a step of the training of a bridge's network

@@ -36,10 +36,13 @@ class ProjectedDiscriminator(nn.Module):
                 nn.init.zeros_(parameter)
         self.heads = nn.ModuleList(_head(downsamplings) for downsamplings in (2, 1, 0, 0))
 
+    def pyramid(self, images: Tensor) -> list[Tensor]:
+        """The ImageNet network's feature maps of images, see `EfficientNetLite1.pyramid`."""
+        return self._features[0].to(images.device).pyramid(images)
+
     def forward(self, images: Tensor) -> Tensor:
         """Images [B,3,H,W] in -1..1 -> logits [B,P], one for each position of the heads' maps at four scales."""
-        features = self._features[0].to(images.device)
-        maps = [mix(x) for mix, x in zip(self.across_channels, features.pyramid(images))]  # [B,CHANNELS,H',W'] each
+        maps = [mix(x) for mix, x in zip(self.across_channels, self.pyramid(images))]  # [B,CHANNELS,H',W'] each
         mixed: Tensor | None = None
         logits = []
         for x, mix, head in zip(reversed(maps), reversed(self.across_scales), reversed(self.heads)):

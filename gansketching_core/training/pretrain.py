@@ -2,7 +2,8 @@
 
 The recipe is StyleGAN2's (Karras et al., CVPR 2020): non-saturating loss, lazy R1, lazy path-length regularisation,
 style mixing and an EMA of the generator. Both networks see the same batch of generated images in a step. A second
-discriminator, on the features of an ImageNet network, can be added (`networks.projected_discriminator`).
+discriminator, on the features of an ImageNet network, can be added (`networks.projected_discriminator`). With few
+pictures the generator can first learn to reproduce them (`picture_codes`).
 """
 
 import copy
@@ -15,18 +16,23 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from ..networks.precision import full_precision
 from ..networks.projected_discriminator import ProjectedDiscriminator
 from ..networks.stylegan2 import Discriminator, GanConfig, GanModel, Generator
 from ..options import Options, option
-from ..random_streams import random_samples, seeded_init
+from ..random_streams import random_samples, seeded_init, stream
 from .diffaugment import augment, parse_policy
 from .distributed import ALONE, Team
 from .loop import StepReport, Trainer, check_options
 from .losses import GanLoss, fake_loss, generator_loss, r1_penalty, real_loss
 from .micro_batches import Losses, MicroBatches, micro_batch_option
 from .optimizers import lazy_adam, set_trainable, update
+from .picture_codes import PictureCodes, reconstruction_losses
 from .placement import PlacementConfig, placed
 from .style_mixing import random_styles, synthesize
+
+FITS = 3  # updates of the mapping network in a step of the warm-up
+FIT_LATENTS = 32  # latents in such an update, for each image of the batch
 
 
 class PretrainConfig(Options):
@@ -38,6 +44,12 @@ class PretrainConfig(Options):
     channel_base: int = option(2048, "Channels at resolution r: min(channel_base / r, max).", ge=64, le=65536)
     channel_max: int = option(192, "Limit of the channels of each layer.", ge=8, le=1024)
     images: int = option(200_000, "Length of the training, in real images.", ge=1)
+    warm_up_images: int = option(
+        0,
+        "Images of a start in which the generator reproduces the pictures, before the training proper. For a few "
+        "hundred pictures 30000 save most of the training.",
+        ge=0,
+    )
     batch: int = option(16, "Images per step.", ge=1, le=1024)
     learning_rate: float = option(0.002, "Adam's learning rate of both networks.", gt=0, le=0.1)
     decay_from: float = option(0.7, "Share of the training after which the learning rate decreases to 0.", ge=0, le=1)
@@ -136,9 +148,24 @@ class Pretrainer(Trainer):
             "generator": lazy_adam(self.generator.parameters(), config.learning_rate, path_every),
             "discriminator": lazy_adam(self.discriminator.parameters(), config.learning_rate, r1_every),
         }
+        self.codes = self._picture_codes() if config.warm_up_images else None
         if self.projected:
             self._networks["projected"] = self.projected
             self._optimizers["projected"] = lazy_adam(self.projected.parameters(), config.learning_rate)
+
+    @torch.no_grad()
+    def _picture_codes(self) -> PictureCodes:
+        z = torch.randn(2000, self.config.latent_dim, generator=stream(self.config.seed, "codes"))
+        ws = self.generator.mapping(z.to(self.device))
+        codes = PictureCodes(self.pictures, self.backgrounds, ws, mirror=self.placement.flip, seed=self.config.seed)
+        mapping = [p for p in self.generator.mapping.parameters() if p.requires_grad]
+        trained = [p for p in self.generator.synthesis.parameters() if p.requires_grad]
+        rate = self.config.learning_rate
+        self._warm_up_optimizers = {
+            "reconstruction": torch.optim.Adam([*trained, *codes.parameters()], rate, betas=(0.5, 0.99)),
+            "mapping": torch.optim.Adam(mapping, rate / self.generator.config.mapping_lr_mul, betas=(0.9, 0.99)),
+        }
+        return codes.to(self.device)
 
     def _start_from(self, base: GanModel) -> None:
         """Copy the weights of a model with the same networks, or of one for smaller images with their first blocks."""
@@ -160,7 +187,11 @@ class Pretrainer(Trainer):
 
     @property
     def steps_total(self) -> int:
-        return math.ceil(self.config.images / self.config.batch)
+        return self._warm_up_steps + math.ceil(self.config.images / self.config.batch)
+
+    @property
+    def _warm_up_steps(self) -> int:
+        return math.ceil(self.config.warm_up_images / self.config.batch)
 
     def step(self) -> StepReport:
         """One update of all networks. Raises FloatingPointError if a loss or gradient is not finite."""
@@ -170,22 +201,56 @@ class Pretrainer(Trainer):
         streams = self.micro_batches.streams(config.seed, "pretraining", k)
         self._set_learning_rates()
         with torch.autocast(self.device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
-            fakes, losses = self._update_generator(streams)
-            if config.path_weight and k % config.path_every == 0:
-                losses |= self._regularise_path(streams)
-            reals = self._reals(streams)
-            if config.pixel_weight:
-                on_fake, on_real = self._update_discriminator("discriminator", reals, fakes, streams)
-                losses |= {"D fake": on_fake, "D real": on_real}
-                if config.r1_gamma and k % config.r1_every == 0:
-                    losses |= self._regularise_gradient(reals, streams)
-            if self.projected:
-                on_fake, on_real = self._update_discriminator("projected", reals, fakes, streams)
-                losses["D features"] = on_fake + on_real
+            losses = self._warm_up(streams) if k < self._warm_up_steps else self._train_all(k, streams)
         self._update_average()
         self.steps_done += 1
         values = {name: float(value) for name, value in losses.items()}
         return StepReport(k, values, time.perf_counter() - started)
+
+    def _train_all(self, k: int, streams: dict[int, torch.Generator]) -> Losses:
+        """A step of the adversarial training."""
+        config = self.config
+        fakes, losses = self._update_generator(streams)
+        if config.path_weight and k % config.path_every == 0:
+            losses |= self._regularise_path(streams)
+        reals = self._reals(streams)
+        if config.pixel_weight:
+            on_fake, on_real = self._update_discriminator("discriminator", reals, fakes, streams)
+            losses |= {"D fake": on_fake, "D real": on_real}
+            if config.r1_gamma and k % config.r1_every == 0:
+                losses |= self._regularise_gradient(reals, streams)
+        if self.projected:
+            on_fake, on_real = self._update_discriminator("projected", reals, fakes, streams)
+            losses["D features"] = on_fake + on_real
+        return losses
+
+    def _warm_up(self, streams: dict[int, torch.Generator]) -> Losses:
+        """Reproduce pictures from their codes; and bring the codes of random z nearer to what the mapping gives."""
+        codes = self.codes
+        assert codes is not None
+        size, z_dim = self.micro_batches.size, self.config.latent_dim
+
+        def reconstruct(index: int) -> Losses:
+            rng = streams[index]
+            z = random_samples(torch.randn, (size, z_dim), rng).to(self.device)
+            w, wanted, weights = codes.chosen(z, self.config.resolution)
+            fake = synthesize(self.generator, w[:, None].expand(-1, self.generator.config.style_count, -1), rng)
+            losses = reconstruction_losses(fake, wanted, weights, self.projected and self.projected.pyramid)
+            torch.stack(list(losses.values())).sum().backward()
+            return losses
+
+        def fit(index: int) -> Losses:
+            z = random_samples(torch.randn, (FIT_LATENTS * size, z_dim), streams[index]).to(self.device)
+            with full_precision(z):
+                wanted = codes.blended(z).detach()
+                loss = ((self.generator.mapping(z) - wanted) / codes.deviation).square().mean()
+                loss.backward()
+            return {"codes": loss}
+
+        losses = self._update("reconstruction", reconstruct)
+        for _ in range(FITS):
+            losses |= self._update("mapping", fit)
+        return losses
 
     def _set_learning_rates(self) -> None:
         done = self.steps_done / self.steps_total
@@ -222,7 +287,7 @@ class Pretrainer(Trainer):
 
     def _update(self, name: str, compute: Callable[[int], Losses]) -> Losses:
         """One update of a network from the gradients that `compute` adds up for each micro-batch."""
-        optimizer = self._optimizers[name]
+        optimizer = self._optimizers.get(name) or self._warm_up_optimizers[name]
         projected = [self.projected] if self.projected else []  # its spectral norm is estimated in every forward pass
         losses = self.micro_batches.gradients(optimizer.param_groups[0]["params"], compute, averaged=projected)
         losses = {key: loss.detach() for key, loss in losses.items()}
@@ -312,6 +377,8 @@ class Pretrainer(Trainer):
 
     def parts(self) -> dict:
         trained = {"networks": self._networks, "optimizers": self._optimizers}
+        if self.codes is not None:
+            trained |= {"codes": self.codes, "warm-up optimizers": self._warm_up_optimizers}
         return {**trained, "average": self.average, "mean_path": self.mean_path}
 
     def state_dict(self) -> dict:
