@@ -2,10 +2,9 @@
 
     python tools/horse_pictures.py horses300.zip FOLDER
 
-writes FOLDER/white, the rendered horses on white, and FOLDER/backgrounds, landscapes without horses: the left and the
-right margin of renderings in which the horse stands in the middle, enlarged and blended. Train with
-
-    gansketching pretrain FOLDER/white --backgrounds FOLDER/backgrounds --zoom-out 0.75 --shift 0.08 --tint 0.4 ...
+writes FOLDER/white, the rendered horses on white, each framed: in the middle, its longer side FILLED of the picture's;
+and FOLDER/backgrounds, landscapes without horses: the left and the right margin of renderings in which the horse stands
+in the middle, enlarged and blended. Horses of which the edge of the rendering cuts off more than a tip are left out.
 """
 
 import argparse
@@ -14,8 +13,13 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
 
+from gansketching_core.training.backgrounds import cut_out, is_cropped
+
+FILLED = 0.86  # share of the picture's side
+CUT_OFF = 0.13  # share of a rendering's side over which the horse may reach its edge
 # Rendering -> share of its width, on either side, that is free of the horse.
 MARGINS = {
     **{f"{scene}-0": 0.34 for scene in ("12", "14", "27", "28", "29", "30", "31", "32", "33", "34", "50")},
@@ -25,7 +29,7 @@ MARGINS = {
     **{"18-7": 0.22, "40-1": 0.22, "41-1": 0.22, "19-3": 0.2},
 }
 FADE = 0.1  # share of the width over which the two halves are blended
-SIDE = 256  # pixels of the landscapes
+SIDE = 256  # pixels of all pictures
 
 
 def landscape(picture: Image.Image, margin: float) -> Image.Image:
@@ -43,6 +47,19 @@ def landscape(picture: Image.Image, margin: float) -> Image.Image:
     return Image.fromarray(pixels).resize((SIDE, SIDE), Image.Resampling.LANCZOS)
 
 
+def framed(picture: Image.Image) -> Image.Image | None:
+    """The horse of a picture on white in the middle of a square; None if it is cut off."""
+    layers = cut_out(torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None])
+    if is_cropped(layers, CUT_OFF):
+        return None
+    down, right = np.nonzero(layers[0, 3].numpy() > 127)
+    top, bottom, start, end = down.min(), down.max() + 1, right.min(), right.max() + 1
+    side = round(max(bottom - top, end - start) / FILLED)
+    canvas = Image.new("RGB", (side, side), "white")
+    canvas.paste(picture, (round((side - start - end) / 2), round((side - top - bottom) / 2)))
+    return canvas.resize((SIDE, SIDE), Image.Resampling.LANCZOS)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("pictures", type=Path, help="horses300.zip, with the folders scene and white")
@@ -53,7 +70,9 @@ def main() -> None:
     with zipfile.ZipFile(args.pictures) as archive:
         for name in archive.namelist():
             if name.startswith("white/") and name.endswith(".webp"):
-                (args.folder / "white" / Path(name).name).write_bytes(archive.read(name))
+                horse = framed(Image.open(io.BytesIO(archive.read(name))).convert("RGB"))
+                if horse:
+                    horse.save(args.folder / "white" / f"{Path(name).stem}.png")
         for name, margin in MARGINS.items():
             picture = Image.open(io.BytesIO(archive.read(f"scene/horse{name}.webp"))).convert("RGB")
             landscape(picture, margin).save(args.folder / "backgrounds" / f"{name}.png")
