@@ -151,7 +151,7 @@ class Editor:
         self.watch()
         self.page.evaluate("() => app.queuePrompt(0)")
 
-    def wait_for(self, condition: str, seconds: int = 100) -> None:
+    def wait_for(self, condition: str, seconds: int = 300) -> None:
         self.page.wait_for_function(f"seen.find((event) => {condition})", timeout=seconds * 1000)
 
     def photograph(self, name: str) -> None:

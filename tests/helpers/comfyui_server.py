@@ -45,7 +45,7 @@ class Server:
                 stderr=subprocess.STDOUT,
                 env={**os.environ, "OMP_NUM_THREADS": "1"},
             )
-        deadline = time.monotonic() + 180
+        deadline = time.monotonic() + 400
         while "To see the GUI go to" not in self.log():
             assert self.process.poll() is None and time.monotonic() < deadline, self.log()
             time.sleep(0.2)
