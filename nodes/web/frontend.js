@@ -80,6 +80,15 @@ export function whenExecuted(node, act) {
   chain(node, 'onExecuted', act)
 }
 
+/** A workflow's values and links have been given to the node. */
+export function whenConfigured(node, act) {
+  chain(node, 'onConfigure', act)
+}
+
+export function whenConnectionsChange(node, act) {
+  chain(node, 'onConnectionsChange', act)
+}
+
 function chain(node, method, act) {
   const before = node[method]
   node[method] = function (...given) {
@@ -134,6 +143,24 @@ export function grow(node) {
   const [width, height] = node.computeSize()
   node.setSize([Math.max(width, node.size[0]), Math.max(height, node.size[1])])
   node.setDirtyCanvas?.(true, true)
+}
+
+/** Make a node as high as what it shows. */
+export function fitHeight(node) {
+  node.setSize([node.size[0], node.computeSize()[1]])
+  node.setDirtyCanvas?.(true, true)
+}
+
+/** Whether a node may lose and gain sockets. The Vue renderers before frontend 1.41 go on showing those that it was made with. */
+export function showsChangedSockets() {
+  const [major, minor] = (window.__COMFYUI_FRONTEND_VERSION__ ?? '0.0').split('.').map(Number)
+  return !window.LiteGraph.vueNodesMode || major > 1 || minor >= 41
+}
+
+/** Hide a widget, or show it; its value stays. */
+export function setHidden(widget, hidden) {
+  widget.hidden = hidden
+  widget.options = { ...widget.options, hidden }
 }
 
 /** Give a widget a value as a user does. */
