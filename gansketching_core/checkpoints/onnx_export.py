@@ -58,7 +58,7 @@ def export_onnx(
 
     Raises ValueError if the package onnx is missing or too old for the opset, or a weight is NaN or infinite.
     """
-    model.check_one_w()
+    model.check_single_mapping()
     graph = _Graph(config, dtype)
     finite_copies({**model.generator.state_dict(), "w_mean": model.w_mean}, torch.float32)
     if config.part == "synthesis":

@@ -6,6 +6,7 @@ import builtins
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,8 @@ from pydantic import ValidationError
 
 from gansketching_core import OnnxConfig, export_onnx
 from gansketching_core.checkpoints.onnx_export import LOWEST_OPSET, onnx_difference
-from gansketching_core.networks.stylegan2 import GanModel
+from gansketching_core.latents.spaces import Latents, truncate
+from gansketching_core.networks.stylegan2 import Details, GanModel
 
 onnx = pytest.importorskip("onnx", reason='onnx is not installed (pip install -e ".[onnx]")')
 onnxruntime = pytest.importorskip("onnxruntime", reason='onnxruntime is not installed (pip install -e ".[onnx]")')
@@ -63,6 +65,21 @@ def test_mapping_and_synthesis_as_two_files(tmp_path, model):
     ws[:, 4:] = w.flip(0)[:, None]
     expected = model.generator.synthesize(ws, noise="none")
     torch.testing.assert_close(run(tmp_path / "synthesis.onnx", ws=ws), expected, rtol=0, atol=1e-4)
+
+
+def test_models_that_keep_the_original_s_colours(tmp_path, model):
+    """Their finer layers take the original's w, as by default after a training with sketches."""
+    original = small_model(discriminator=False)
+    customised = replace(model, details=Details(3, original.generator.mapping, original.w_mean))
+    z, psi = random(2, 16), torch.tensor([0.7])
+    export_onnx(customised, tmp_path / "all.onnx")
+    styles = truncate(customised, Latents("z", z), 0.7)
+    expected = customised.generator.synthesize(styles.data, noise="const")
+    torch.testing.assert_close(run(tmp_path / "all.onnx", z=z, psi=psi), expected, rtol=0, atol=1e-4)
+    export_onnx(customised, tmp_path / "mapping.onnx", OnnxConfig(part="mapping"))
+    torch.testing.assert_close(run(tmp_path / "mapping.onnx", z=z, psi=psi), styles.data, rtol=0, atol=1e-4)
+    assert (onnx_difference(customised, tmp_path / "all.onnx", OnnxConfig()) or 0) < 1e-4
+    assert styles.data[:, 3].ne(styles.data[:, 2]).any()
 
 
 @pytest.mark.parametrize("maps", [1, 2], ids=["one for all", "one for each"])
