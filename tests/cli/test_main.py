@@ -60,16 +60,25 @@ def test_unexpected_errors_point_to_debug(capsys, monkeypatch):
     assert "(--debug shows the traceback)" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("chosen", "shown"), [({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "active"}, "ACTIVE")])
-def test_waiting_threads_sleep_unless_the_user_decides(chosen, shown, tmp_path):
+@pytest.mark.parametrize(
+    ("chosen", "shown", "spins"),
+    [
+        ({}, "PASSIVE", "10000"),
+        ({"GOMP_SPINCOUNT": "500"}, "PASSIVE", "500"),
+        ({"OMP_WAIT_POLICY": "active"}, "ACTIVE", "30000000000"),
+    ],
+)
+def test_waiting_threads_soon_sleep_unless_the_user_decides(chosen, shown, spins):
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("OMP", "GOMP"))}
     code = "from gansketching_core.cli.main import main; main(['sample', '--model', 'missing.safetensors'])"
     done = subprocess.run(
         [sys.executable, "-c", code],
-        env=environment | chosen | {"OMP_DISPLAY_ENV": "true"},
+        env=environment | chosen | {"OMP_DISPLAY_ENV": "verbose"},
         capture_output=True,
         text=True,
     )
     if "OMP_WAIT_POLICY" not in done.stderr:
         pytest.skip("this OpenMP does not show its settings")
     assert f"OMP_WAIT_POLICY = '{shown}'" in done.stderr
+    if "GOMP_SPINCOUNT" in done.stderr:
+        assert f"GOMP_SPINCOUNT = '{spins}'" in done.stderr
