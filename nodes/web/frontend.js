@@ -195,6 +195,11 @@ export function outputOf(node) {
   return app.nodeOutputs?.[inside ? `${node.graph.id}:${node.id}` : String(node.id)]
 }
 
+/** A name of a node of the open workflow that it still has when the page is loaded anew. */
+export function nameOf(node) {
+  return `${openWorkflow()?.path} ${node.graph?.id} ${node.id}`
+}
+
 /** Whether a message about a prompt concerns the open workflow.
  *
  * prompt: its id. workflow: the id of the workflow it was made from; copies have it, too. That decides only for prompts

@@ -1,9 +1,9 @@
 // Puts the view of a training into its node. The view itself, training_view/view.js, is independent of ComfyUI.
 //
 // A node shows the training of its own workflow: the latest message about a prompt that was queued from there or, after the
-// page was loaded anew, the last message, which the node has returned as its output.
+// page was loaded anew, the last message. The node has returned that as its output; the browser's session keeps it, too.
 
-import { addElement, api, app, grow, isOfOpenWorkflow, nodeOf, outputOf, setValue, showInApp, watch, whenRemoved } from './frontend.js'
+import { addElement, api, app, grow, isOfOpenWorkflow, nameOf, nodeOf, outputOf, setValue, showInApp, watch, whenRemoved } from './frontend.js'
 import { t } from './language.js'
 import { TrainingView } from './training_view/view.js'
 
@@ -12,6 +12,10 @@ const HEIGHT = { empty: 26, shown: 430 } // pixels of the graph, at least
 const MOST_MESSAGES = 30 // that are kept
 const views = new Map() // node -> its view
 const messages = new Map() // the latest of each training, the latest last
+const KEPT = 'gansketching.training' // key of the session's storage
+const MOST_KEPT = 8 // messages of ended trainings, up to 150 KB each
+const before = JSON.parse(sessionStorage.getItem(KEPT) ?? '[]') // [name of a node, message], before the page was loaded anew
+const kept = new Map(before)
 
 app.registerExtension({
   name: 'gansketching.TrainingView',
@@ -47,11 +51,27 @@ function receive(message) {
 function showAll() {
   const latest = [...messages.values()].reverse().filter(isOfOpenWorkflow)
   for (const [node, view] of views) {
-    const message = latest.find(({ node: id }) => nodeOf(id) === node) ?? outputOf(node)?.gansketching_training?.[0]
+    const message =
+      latest.find(({ node: id }) => nodeOf(id) === node) ??
+      outputOf(node)?.gansketching_training?.[0] ??
+      before.find(([name]) => name === nameOf(node))?.[1]
     if (!message || view.shows(message)) continue
+    keep(nameOf(node), message)
     const isFirst = !view.message
     view.update(message)
     if (isFirst) grow(node)
+  }
+}
+
+function keep(name, message) {
+  if (message.state === 'training' || message.state === 'stopping') return
+  kept.delete(name)
+  kept.set(name, message)
+  if (kept.size > MOST_KEPT) kept.delete(kept.keys().next().value)
+  try {
+    sessionStorage.setItem(KEPT, JSON.stringify([...kept]))
+  } catch {
+    sessionStorage.removeItem(KEPT) // the storage is full: a loaded page then shows no ended training
   }
 }
 
