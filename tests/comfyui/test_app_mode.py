@@ -36,12 +36,12 @@ def app(editor):
 @pytest.mark.parametrize("name", APPS)
 def test_an_app_shows_its_inputs_and_no_graph(app, editor, name):
     page = app(name)
-    editor.photograph(f"app_{name}")
     assert page.get_by_role("button", name="Run", exact=True).first.is_visible()
     graph = editor.server.get(f"/api/workflow_templates/{PACK}/{name}.json")
     for _, widget in graph["extra"]["linearData"]["inputs"]:
         label = {"strokes": "Draw", "training": "Training"}.get(widget, widget)
-        assert page.get_by_text(label, exact=True).locator("visible=true").count(), label
+        page.get_by_text(label, exact=True).locator("visible=true").first.wait_for()
+    editor.photograph(f"app_{name}")
     assert editor.complaints() == []
 
 
