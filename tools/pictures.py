@@ -121,7 +121,7 @@ def arrow_thumbnails(work: Path) -> None:
     def pictures(images: Tensor) -> list[Image.Image]:
         return [to_pil(image) for image in core.to_comfy(images)]
 
-    for kind, name in (("banana", "draw_your_own_gan"), ("strawberry", "sketch_your_own_gan")):
+    for kind, name in (("banana", "draw_your_own_sketch"), ("strawberry", "sketch_your_own_gan")):
         drawn = core.load_images(ROOT / "samples" / "sketches" / kind)
         sketches = core.prepare_sketches(drawn, size, reference=drawings)
         run = core.customise(model, sketches, sketcher, core.FinetuneConfig(), folder=work / "thumbnails")
@@ -147,7 +147,7 @@ def arrow_thumbnails(work: Path) -> None:
 
 def workflow_pictures(work: Path) -> None:
     stills = {
-        "draw_your_own_gan": "draw_your_own_gan",
+        "draw_your_own_sketch": "draw_your_own_sketch",
         "ganspace": "directions",
         "photo_editing": "photo_editing",
         "sketch_to_image": "sketch_to_image",

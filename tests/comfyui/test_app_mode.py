@@ -8,7 +8,7 @@ import pytest
 from comfyui_editor import PACK, Pad, browser, editor, needs_editor, server
 
 pytestmark = needs_editor
-APPS = ("draw_your_own_gan", "photo_editing", "sketch_to_image")
+APPS = ("draw_your_own_sketch", "photo_editing", "sketch_to_image")
 OPEN = "async ([graph, name]) => { await app.loadGraphData(graph, true, true, name, { openSource: 'template' }) }"
 FOUR_IMAGES = """() => {
     const widgets = app.graph._nodes.flatMap(({ widgets }) => widgets ?? [])
@@ -46,7 +46,7 @@ def test_an_app_shows_its_inputs_and_no_graph(app, editor, name):
 
 
 def test_draw_undo_sheets_train_stop_and_samples_in_an_app(app, editor):
-    page = app("draw_your_own_gan")
+    page = app("draw_your_own_sketch")
     pad = Pad(page)
     assert page.locator(".surface").bounding_box()["width"] > 250
     pad.click("New drawing")

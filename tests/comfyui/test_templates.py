@@ -78,10 +78,24 @@ def test_the_templates_are_offered_with_thumbnails(server):
             assert response.headers["Content-Type"] == "image/jpeg"
 
 
+def test_sketch_typed_in_the_browser_of_templates_finds_them(editor):
+    page = editor.page
+    page.evaluate("() => app.extensionManager.command.execute('Comfy.BrowseTemplates')")
+    page.get_by_text(PACK, exact=True).first.click()
+    search = page.get_by_role("dialog").get_by_placeholder("Search").first
+    search.fill("sketch")
+    page.wait_for_timeout(1000)
+    for template in (name for name in TEMPLATES if "sketch" in name):
+        page.get_by_test_id(f"template-workflow-{template}").wait_for()
+    editor.photograph("sketch_in_templates")
+    page.get_by_test_id("template-workflow-style_mixing").wait_for(state="hidden")
+    page.keyboard.press("Escape")
+
+
 def test_draw_run_watch_and_stop(editor):
     """As a newcomer: the first template, chosen with the mouse, an own drawing, previews, Stop and keep, samples."""
     page = editor.page
-    editor.choose("draw_your_own_gan")
+    editor.choose("draw_your_own_sketch")
     page.locator(".surface").wait_for()
     pad = Pad(page)
     before = page.evaluate("app.graph._nodes.find(({ type }) => type.endsWith('SketchPad')).widgets[0].value")

@@ -129,7 +129,7 @@ def test_layout_is_tidy(registry, name):
     assert all(order[source] < order[target] for _, source, _, target, *_ in workflow["links"])
 
 
-@pytest.mark.parametrize("name", ["draw_your_own_gan", "sketch_to_image", "photo_editing"])
+@pytest.mark.parametrize("name", ["draw_your_own_sketch", "sketch_to_image", "photo_editing"])
 def test_apps_name_existing_widgets_and_outputs(registry, name):
     """`extra.linearData` lists [node, widget] and nodes whose pictures App Mode shows."""
     nodes = {node["id"]: node for node in EDITOR[name]["nodes"]}
