@@ -180,3 +180,21 @@ def test_a_list_of_photos_is_projected_at_once(graph):
     assert len(outputs[saved]["images"]) == len(SIZES) + 2
     (text,) = outputs[report]["text"]
     assert text.startswith("3 images projected into w of tiny")
+
+
+def test_another_sketch_strength_trains_nothing(graph):
+    model, options = graph.model(), graph.ours("FineTuneOptions", steps=2, batch=2, precision="float32", warm_start=1.5)
+    sketches = graph.ours("PrepareSketch", drawings=graph.drawings(), strokes="keep", size=32)
+    linked = {"model": model, "sketches": [sketches, 0], "photosketch": graph.photosketch(), "options": [options, 0]}
+    train = graph.ours("FineTuneMapping", **linked)
+    strength = graph.ours("SketchStrength", original=model, customised=[train, 0])
+    shown = graph.save([graph.ours("Sample", model=[strength, 0], count=2), 0])
+    pictures = []
+    for position in (1.0, 0.0):
+        graph.prompt[strength]["inputs"]["strength"] = position
+        entry = graph.server.finished(graph.server.queue(graph.prompt))
+        assert entry["status"]["status_str"] == "success", entry["status"]
+        pictures.append(graph.picture(entry["outputs"][shown]["images"][0]))
+    messages = dict(entry["status"]["messages"])
+    assert train in messages["execution_cached"]["nodes"] and strength not in messages["execution_cached"]["nodes"]
+    assert not np.array_equal(*pictures)
