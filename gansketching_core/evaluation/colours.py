@@ -1,9 +1,11 @@
 """Whether customising has kept the colours of a model's samples."""
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 WHITE = 0.8  # of -1..1: pixels whose darkest channel is brighter are a white ground, which has no colour to keep
+LARGEST = 128  # pixels of the side at which colours are compared
 LEVELS = 64  # quantiles that describe the values of a channel
 
 
@@ -14,9 +16,13 @@ def colours_kept(images: Tensor, originals: Tensor) -> float:
     of an image are the distributions of its channels, without a white ground; their distance is Wasserstein's W1.
     Shapes and places do not matter, and neither does the share of the image that an object takes up.
     """
-    if len(images) != len(originals) or len(images) < 2:
-        raise ValueError(f"{len(images)} images can't be compared with {len(originals)}; give two or more of the same")
-    ours, theirs = _palettes(images), _palettes(originals)
+    return palettes_kept(palettes(images), palettes(originals))
+
+
+def palettes_kept(ours: Tensor, theirs: Tensor) -> float:
+    """`colours_kept` of the images of these palettes [N,D]."""
+    if len(ours) != len(theirs) or len(ours) < 2:
+        raise ValueError(f"{len(ours)} images can't be compared with {len(theirs)}; give two or more of the same")
     distances = torch.cdist(theirs, theirs, p=1)
     others = distances.sum() / (len(theirs) * (len(theirs) - 1))
     if not others:
@@ -24,11 +30,12 @@ def colours_kept(images: Tensor, originals: Tensor) -> float:
     return float(1 - (ours - theirs).abs().sum(dim=1).mean() / others)
 
 
-def _palettes(images: Tensor) -> Tensor:
-    """The quantiles of each image's channels: [N, 3 LEVELS]."""
-    levels = torch.linspace(0, 1, LEVELS, dtype=torch.float64)
-    palettes = []
-    for image in images.double().cpu().flatten(2):  # [3,P]
+def palettes(images: Tensor) -> Tensor:
+    """The quantiles of the channels of each image [N,3,H,W], without a white ground: [N, 3 LEVELS]."""
+    levels = torch.linspace(0, 1, LEVELS, device=images.device)
+    result = []
+    small = F.adaptive_avg_pool2d(images.float().clamp(-1, 1), min(LARGEST, images.shape[-1]))
+    for image in small.flatten(2):  # [3,P]
         coloured = image[:, image.amin(dim=0) <= WHITE]
-        palettes.append(torch.quantile(coloured if coloured.shape[1] else image, levels, dim=1).T.flatten())
-    return torch.stack(palettes)
+        result.append(torch.quantile(coloured if coloured.shape[1] else image, levels, dim=1).T.flatten())
+    return torch.stack(result)

@@ -3,11 +3,13 @@
 import itertools
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
-from ..latents.sampling import OnBatch, Share, sample_drawings
+from ..latents.sampling import OnBatch, Share, render_batches, sample_z
 from ..networks.stylegan2 import GanModel
 from ..sketches.distance import chamfer
+from .colours import LEVELS, palettes, palettes_kept
 from .shape_match import ShapeMatch, shape_match
 
 MISSING_PART = 0.1  # share of a sketch's lines from which it is worth saying that no sample has them
@@ -30,12 +32,14 @@ class SketchMatch:
     shape_after: float
     lines_met: float  # mean share of a sketch's lines that its samples after customising have
     missing: list[str]  # parts of sketches that hardly any sample has, in words
+    colours: float  # how much of the colours before the samples have kept, see `colours_kept`
 
     def __str__(self) -> str:
         parts = [
             f"{self.shape_after:.0%} of the samples have the shape of a sketch (before: {self.shape_before:.0%}); they "
             f"meet {self.lines_met:.0%} of its lines.",
             *self.missing,
+            f"They keep {max(0, self.colours):.0%} of the colours of the original's samples.",
             f"Distance of a drawing to the nearest sketch: {self.before:.3f} before, {self.after:.3f} after (median, "
             f"in image sides); {self.nearer:.0%} of the samples are nearer than before.",
         ]
@@ -73,15 +77,24 @@ def sketch_match(
             "give a model and one that was customised from it"
         )
     count = default_count(size) if count is None else count
-    options = {"count": count, "seed": seed, "label": label, "batch": batch, "share": share}
+    if count < 2:
+        raise ValueError(f"count is {count}; samples are compared with each other, too: use 2 or more")
 
-    def draw(model: GanModel, earlier: int) -> Tensor:  # [count,1,R,R]
-        return sample_drawings(
-            model, photosketch, **options, on_batch=lambda done, _: on_batch(earlier + done, 2 * count)
+    def draw(model: GanModel, earlier: int) -> tuple[Tensor, Tensor]:
+        """Drawings [count,1,R,R] and the palettes of the images that they were drawn of."""
+        both = render_batches(
+            model,
+            sample_z(model, count, seed, label),
+            batch=batch,
+            share=share,
+            use=lambda images: torch.cat([photosketch(images).flatten(1), palettes(images)], dim=1),
+            on_batch=lambda done, _: on_batch(earlier + done, 2 * count),
         )
+        drawings, colours = torch.cat(list(both)).split([size * size, 3 * LEVELS], dim=1)
+        return drawings.reshape(-1, 1, size, size), colours
 
-    drawings_before = draw(before, 0)
-    drawings_after = draw(after, count)
+    drawings_before, colours_before = draw(before, 0)
+    drawings_after, colours_after = draw(after, count)
     distances_before = chamfer(drawings_before, sketches).amin(dim=1)
     distances_after = chamfer(drawings_after, sketches).amin(dim=1)
     median = distances_before.median()
@@ -95,6 +108,7 @@ def sketch_match(
         shape_after=shapes.share,
         lines_met=shapes.met,
         missing=_missing_parts(shapes),
+        colours=palettes_kept(colours_after, colours_before),
     )
 
 

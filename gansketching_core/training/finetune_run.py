@@ -31,7 +31,7 @@ from .loop import StepReport
 
 log = logging.getLogger(__name__)
 
-REVISION = 4  # Bump when a code change alters results; part of the cache key.
+REVISION = 5  # Bump when a code change alters results; part of the cache key.
 
 
 @dataclass

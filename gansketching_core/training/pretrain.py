@@ -50,6 +50,9 @@ class PretrainConfig(Options):
         "hundred pictures 30000 save most of the training.",
         ge=0,
     )
+    remember: float = option(
+        0.5, "Share of every batch that goes on reproducing pictures after such a start.", ge=0, le=1
+    )
     batch: int = option(16, "Images per step.", ge=1, le=1024)
     learning_rate: float = option(0.002, "Adam's learning rate of both networks.", gt=0, le=0.1)
     decay_from: float = option(0.7, "Share of the training after which the learning rate decreases to 0.", ge=0, le=1)
@@ -232,10 +235,8 @@ class Pretrainer(Trainer):
 
         def reconstruct(index: int) -> Losses:
             rng = streams[index]
-            z = random_samples(torch.randn, (size, z_dim), rng).to(self.device)
-            w, wanted, weights = codes.chosen(z, self.config.resolution)
-            fake = synthesize(self.generator, w[:, None].expand(-1, self.generator.config.style_count, -1), rng)
-            losses = reconstruction_losses(fake, wanted, weights, self.projected and self.projected.pyramid)
+            w, wanted, weights = self._chosen(rng)
+            losses = reconstruction_losses(synthesize(self.generator, w, rng), wanted, weights, self._pyramid)
             torch.stack(list(losses.values())).sum().backward()
             return losses
 
@@ -251,6 +252,17 @@ class Pretrainer(Trainer):
         for _ in range(FITS):
             losses |= self._update("mapping", fit)
         return losses
+
+    def _chosen(self, rng: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        """w+ [B,L,w_dim] of pictures that random z choose, the pictures [B,3,R,R], and their pixels' weights."""
+        assert self.codes is not None
+        z = random_samples(torch.randn, (self.micro_batches.size, self.config.latent_dim), rng).to(self.device)
+        w, wanted, weights = self.codes.chosen(z, self.config.resolution)
+        return w[:, None].expand(-1, self.generator.config.style_count, -1), wanted, weights
+
+    @property
+    def _pyramid(self) -> Callable[[Tensor], list[Tensor]] | None:
+        return self.projected.pyramid if self.projected else None
 
     def _set_learning_rates(self) -> None:
         done = self.steps_done / self.steps_total
@@ -302,9 +314,17 @@ class Pretrainer(Trainer):
 
         def compute(index: int) -> Losses:
             rng = streams[index]
-            fake = synthesize(self.generator, self._styles(self.micro_batches.size, rng), rng)
+            ws, remembered = self._styles(self.micro_batches.size, rng), 0
+            if self.codes is not None:
+                remembered = round(self.config.remember * len(ws))
+                w, wanted, weights = (x[:remembered] for x in self._chosen(rng))
+                ws = torch.cat([w.detach(), ws[remembered:]])
+            fake = synthesize(self.generator, ws, rng)
             losses = {}
             total = torch.zeros((), device=self.device)
+            if remembered:
+                losses |= reconstruction_losses(fake[:remembered], wanted, weights, self._pyramid)
+                total = total + torch.stack(list(losses.values())).sum()
             if self.config.pixel_weight:
                 losses["G"] = generator_loss(self._logits("discriminator", fake, rng))
                 total = total + losses["G"] * self.config.pixel_weight

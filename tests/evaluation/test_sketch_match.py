@@ -8,6 +8,7 @@ import pytest
 import torch
 from tiny import some_sketches, tiny_model
 
+from gansketching_core.evaluation.colours import colours_kept
 from gansketching_core.evaluation.sketch_match import sketch_match
 from gansketching_core.latents.sampling import render, sample_z
 from gansketching_core.networks.line_extractor import LineExtractor
@@ -16,6 +17,7 @@ from gansketching_core.networks.line_extractor import LineExtractor
 def test_a_model_compared_with_itself():
     match = sketch_match(tiny_model(), tiny_model(), some_sketches(), LineExtractor(), count=7)
     assert match.before == match.after > 0 and match.nearer == 0
+    assert match.colours == 1
     assert match.beats == pytest.approx(3 / 7)  # seven different distances: three are below their median
 
 
@@ -33,6 +35,9 @@ def test_a_model_whose_images_are_the_sketch_matches_it():
     assert match.nearer > 0.8 and match.beats > 0.8 and match.after < match.before
     assert f"{match.nearer:.0%} of the samples are nearer than before" in str(match)
     assert f"{match.shape_after:.0%} of the samples have the shape of a sketch" in str(match)
+    images = [render(model, sample_z(before, 12, seed=1)).clamp(-1, 1) for model in (before, after)]
+    assert match.colours == pytest.approx(colours_kept(images[1], images[0]), abs=0.02)
+    assert "of the colours of the original's samples" in str(match)
 
 
 def test_the_result_does_not_depend_on_the_batch():
@@ -64,6 +69,11 @@ def test_can_be_cancelled():
 
     with pytest.raises(InterruptedError):
         sketch_match(tiny_model(), tiny_model(), some_sketches(), LineExtractor(), count=4, batch=2, on_batch=cancel)
+
+
+def test_one_sample_is_too_few():
+    with pytest.raises(ValueError, match=r"count is 1.*use 2 or more"):
+        sketch_match(tiny_model(), tiny_model(), some_sketches(), LineExtractor(), count=1)
 
 
 def test_models_of_different_sizes_are_refused():

@@ -96,7 +96,22 @@ def test_the_generator_reproduces_the_pictures_for_random_z():
     assert set(reports[0].losses) == {"pixels", "codes"}
     assert all(math.isfinite(value) for report in reports for value in report.losses.values())
     assert error() < 0.5 * before
-    assert set(trainer.step().losses) >= {"G", "D fake", "D real"}
+    assert set(trainer.step().losses) >= {"G", "D fake", "D real", "pixels"}
+
+
+def test_the_pictures_are_not_forgotten_in_the_adversarial_training():
+    """With nothing remembered the images of the codes soon differ from the pictures."""
+    errors = {}
+    for remember in (0.0, 0.5):
+        config = quick(images=4000, warm_up_images=640, batch=8, learning_rate=0.01, path_weight=0, remember=remember)
+        trainer = Pretrainer(bars(), config, placement=PlacementConfig(flip=False))
+        while trainer.steps_done < 80 + 40:
+            trainer.step()
+        with torch.no_grad():
+            z = torch.randn(16, 8, generator=torch.Generator().manual_seed(2))
+            w, wanted, _ = trainer.codes.chosen(z, 32)
+            errors[remember] = float((trainer.generator.synthesize(w, noise="none") - wanted).abs().mean())
+    assert errors[0.5] < 0.6 * errors[0.0]
 
 
 def test_resuming_is_exact_in_the_warm_up_and_at_its_end(tmp_path, monkeypatch):
