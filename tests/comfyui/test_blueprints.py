@@ -32,9 +32,11 @@ def test_the_blueprints_are_offered(offered):
 def test_a_blueprint_is_found_and_inserted(offered, editor, name):
     page = editor.page
     page.evaluate("() => { app.graph.clear(); app.canvas.setDirty(true, true) }")
-    page.wait_for_timeout(1000)
-    page.mouse.dblclick(900, 600)
-    page.locator("input:focus").wait_for()
+    for _ in range(5):  # an editor that is still busy overlooks a click
+        page.mouse.dblclick(900, 600)
+        page.wait_for_timeout(2000)
+        if page.locator("input:focus").count():
+            break
     page.keyboard.type(name)
     page.wait_for_timeout(1500)
     editor.photograph(f"search_{name}")
