@@ -63,11 +63,14 @@ def short_run(pack, home, monkeypatch):
         batch: int = 2
 
     monkeypatch.setattr(pack.training, "FinetuneConfig", Short)
-    bundled = {name: home / "models" / name for name in ("fruit.safetensors", "sketcher.safetensors")}
+    weights = pack.model_files.ROOT / "weights"
+    bundled = {path.name: home / "models" / path.name for path in weights.glob("*.safetensors")}
     monkeypatch.setattr(pack.model_files, "_bundled_weights", lambda: bundled)
-    pack.core.save_model(tiny_model(pack), bundled["fruit.safetensors"])
-    network = pack.core.PhotoSketch(width=4, blocks=1)
-    pack.core.save_photosketch(network, bundled["sketcher.safetensors"])
+    for name, path in bundled.items():
+        if name.startswith("sketcher"):
+            pack.core.save_photosketch(pack.core.PhotoSketch(width=4, blocks=1), path)
+        else:
+            pack.core.save_model(tiny_model(pack), path)
 
     def run(prompt, registry):
         prompt = copy.deepcopy(prompt)

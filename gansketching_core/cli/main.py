@@ -78,8 +78,7 @@ def main(argv: list[str] | None = None) -> int:
 def _run(name: str, argv: list[str]) -> None:
     # Read when torch is loaded. Threads that wait for others do so busily for about 0.1 ms (GNU's OpenMP; others: not
     # at all) and then sleep, instead of taking their processor; figures are in docs/performance.md.
-    if "OMP_WAIT_POLICY" not in os.environ:
-        os.environ["OMP_WAIT_POLICY"] = "passive"
+    if os.environ.setdefault("OMP_WAIT_POLICY", "passive") == "passive":
         os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     module = name.replace("-", "_")

@@ -2,8 +2,6 @@
 
 import math
 import multiprocessing
-import os
-import socket
 import statistics
 import sys
 import time
@@ -58,9 +56,7 @@ def bench(
     if device.type == "cuda" and processes == 1:
         torch.cuda.reset_peak_memory_stats(device)
         return _measure(gan, batch, config, device, steps)
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        port = unused.getsockname()[1]
+    port = distributed.unused_port()
     threads = max(1, torch.get_num_threads() // processes)
     arguments = (gan, batch, config, device, steps)
     with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
@@ -73,8 +69,7 @@ def bench(
 def _measure_together(rank: int, processes: int, port: int, threads: int, arguments: tuple) -> BenchReport:
     """_measure(*arguments) in one of several processes, or the only one."""
     torch.set_num_threads(threads)
-    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    os.environ |= {"WORLD_SIZE": str(processes), "LOCAL_WORLD_SIZE": str(processes)}
+    distributed.announce(rank, processes, port)
     gan, batch, config, device, steps = arguments
     team, device = distributed.join(device)
     try:

@@ -229,8 +229,9 @@ class BridgeFitter:
         direct = None
         if len(self._pairs) * CHUNK >= config.held_out:
             direct = self._render(self.target, self._joined()["target"][: config.held_out].to(w))
-        truth = direct
-        if config.pairs != "same z":
+        if config.pairs == "same z" and direct is not None:
+            truth = direct
+        else:
             truth = resize(self._render(self.source, w), self.target.config.resolution)
         started = time.perf_counter()
         for _ in range(REPEATS):

@@ -182,6 +182,17 @@ def leave() -> None:
     gc.collect()
 
 
+def unused_port() -> int:
+    """A port of this machine on which processes can meet."""
+    return dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False).port  # pyright: ignore[reportPrivateImportUsage]
+
+
+def announce(rank: int, processes: int, port: int) -> None:
+    """Tell `join` in this process what torchrun would: that it is one of several on this machine."""
+    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    os.environ |= {"WORLD_SIZE": str(processes), "LOCAL_WORLD_SIZE": str(processes)}
+
+
 def _own_gpu(device: torch.device, local_rank: int) -> torch.device:
     count = torch.cuda.device_count()
     processes = int(os.environ.get("LOCAL_WORLD_SIZE", 1))

@@ -38,6 +38,7 @@ class PictureCodes(nn.Module):
     background_anchors: Tensor | None
     mean: Tensor
     deviation: Tensor
+    background_codes: nn.Parameter | None
 
     def __init__(self, pictures: Tensor, backgrounds: Tensor | None, ws: Tensor, *, mirror: bool, seed: int = 0):
         super().__init__()
@@ -91,7 +92,7 @@ class PictureCodes(nn.Module):
         """z [B,z_dim] -> w [B,w_dim]: means of codes, for the mapping network, which cannot jump between them."""
         cosines, behind = self._cosines(z)
         w = (cosines / SOFTNESS).softmax(dim=1) @ self.codes
-        if behind is not None:
+        if behind is not None and self.background_codes is not None:
             w = w + (behind / SOFTNESS).softmax(dim=1) @ self.background_codes
         return self.mean + w * self.deviation * RATE
 

@@ -53,9 +53,9 @@ def find_object(photo: np.ndarray) -> np.ndarray:
     colour = ndimage.gaussian_filter(255 - photo.astype(np.float32), (0.7, 0.7, 0))
     spread = colour.max(axis=2) - colour.min(axis=2)
     inside = (colour.mean(axis=2) + 1.5 * spread) > 38  # includes pale colours, but no pale grey shadows
-    inside = ndimage.binary_closing(np.pad(inside, 4), iterations=1)[4:-4, 4:-4]
-    holes = ndimage.binary_fill_holes(inside) & ~inside
-    inside = inside | (holes & (_part_sizes(holes) < HIGHLIGHT * inside.size))
+    inside = np.asarray(ndimage.binary_closing(np.pad(inside, 4), iterations=1))[4:-4, 4:-4].astype(bool)
+    holes = np.asarray(ndimage.binary_fill_holes(inside)).astype(bool) & ~inside
+    inside = np.logical_or(inside, holes & (_part_sizes(holes) < HIGHLIGHT * inside.size))
     sizes = _part_sizes(inside)
     inside = inside & (sizes >= 0.05 * sizes.max())
     return ndimage.gaussian_filter(inside.astype(np.float32), 0.7, mode="nearest") > 0.5
