@@ -111,17 +111,21 @@ def arrow_picture(first: Image.Image, results: list[Image.Image], path: Path) ->
 
 def arrow_thumbnails(work: Path) -> None:
     """Thumbnails of the templates that start from sketches or a photo."""
-    model = core.load_model(ROOT / "weights" / "fruit.safetensors")
-    sketcher = core.load_photosketch(ROOT / "weights" / "sketcher.safetensors")
-    size = model.config.resolution
-    drawings = sample_drawings(model, sketcher)
-    z = core.sample_z(model, 4, SEED)
     folder = ROOT / "workflows"
 
     def pictures(images: Tensor) -> list[Image.Image]:
         return [to_pil(image) for image in core.to_comfy(images)]
 
-    for kind, name in (("banana", "draw_your_own_sketch"), ("strawberry", "sketch_your_own_gan")):
+    for kind, name, base, network in (
+        ("banana", "draw_your_own_sketch", "fruit", "sketcher"),
+        ("strawberry", "sketch_your_own_gan", "fruit", "sketcher"),
+        ("horse", "sketch_a_pose", "horse", "sketcher_scenes"),
+    ):
+        model = core.load_model(ROOT / "weights" / f"{base}.safetensors")
+        sketcher = core.load_photosketch(ROOT / "weights" / f"{network}.safetensors")
+        size = model.config.resolution
+        drawings = sample_drawings(model, sketcher)
+        z = core.sample_z(model, 4, SEED)
         drawn = core.load_images(ROOT / "samples" / "sketches" / kind)
         sketches = core.prepare_sketches(drawn, size, reference=drawings)
         run = core.customise(model, sketches, sketcher, core.FinetuneConfig(), folder=work / "thumbnails")
