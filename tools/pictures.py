@@ -154,6 +154,7 @@ def workflow_pictures(work: Path) -> None:
         "draw_your_own_sketch": "draw_your_own_sketch",
         "ganspace": "directions",
         "photo_editing": "photo_editing",
+        "sketch_a_pose": "sketch_a_pose",
         "sketch_to_image": "sketch_to_image",
         "sketch_your_own_gan": "sketch_your_own_gan",
         "style_mixing": "style_mixing",
@@ -164,6 +165,8 @@ def workflow_pictures(work: Path) -> None:
             thumbnail(picture, ROOT / "workflows" / f"{name}.jpg")
         if name in ("sketch_your_own_gan", "photo_editing"):
             picture.save(ROOT / "docs" / f"{name}.png", optimize=True)
+        if name == "sketch_a_pose":
+            picture.save(ROOT / "docs" / "horse.png", optimize=True)
         if name == "sketch_your_own_gan":
             write(picture, HELP / "customised.jpg")
         if name == "sketch_to_image":
