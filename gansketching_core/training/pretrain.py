@@ -228,7 +228,7 @@ class Pretrainer(Trainer):
         return losses
 
     def _warm_up(self, streams: dict[int, torch.Generator]) -> Losses:
-        """Reproduce pictures from their codes; and bring the codes of random z nearer to what the mapping gives."""
+        """Reproduce pictures from their codes, and bring what the mapping network makes of random z nearer to those."""
         codes = self.codes
         assert codes is not None
         size, z_dim = self.micro_batches.size, self.config.latent_dim
