@@ -1,4 +1,4 @@
-"""Cutting things out of pictures on white, to place them before other backgrounds."""
+"""Cutting things out of pictures on white, to place them before other backgrounds and in other colours."""
 
 import numpy as np
 import torch
@@ -45,3 +45,23 @@ def is_cropped(cut_outs: Tensor, share: float = 0.06) -> Tensor:
     inside = cut_outs[:, 3] > 127
     edges = torch.stack([inside[:, 0], inside[:, -1], inside[:, :, 0], inside[:, :, -1]])  # [4,N,S]
     return edges.sum(dim=2).amax(dim=0) > share * cut_outs.shape[-1]
+
+
+def colours_of(cut_outs: Tensor) -> Tensor:
+    """Mean and deviation of each channel of things, as shares of white: uint8 [N,4,S,S] -> [N,2,3]."""
+    colours = [_colours(part[:, :3].float() / 255, part[:, 3:].float() / 255) for part in cut_outs.split(64)]
+    return torch.cat(colours)
+
+
+def recoloured(rgb: Tensor, alpha: Tensor, colours: Tensor) -> Tensor:
+    """Give things [B,3,S,S] in 0..1, covering alpha [B,1,S,S], these means and deviations [B,2,3] (Reinhard, 2001)."""
+    mean, deviation = _colours(rgb, alpha)[..., None, None].unbind(dim=1)
+    new_mean, new_deviation = colours.to(rgb)[..., None, None].unbind(dim=1)
+    return ((rgb - mean) * (new_deviation / deviation.clamp(min=0.02)) + new_mean).clamp(0, 1)
+
+
+def _colours(rgb: Tensor, alpha: Tensor) -> Tensor:  # [B,3,S,S] in 0..1, [B,1,S,S] -> [B,2,3]
+    covered = alpha.sum(dim=(2, 3)).clamp(min=1e-3)
+    mean = (rgb * alpha).sum(dim=(2, 3)) / covered
+    variance = ((rgb - mean[..., None, None]).square() * alpha).sum(dim=(2, 3)) / covered
+    return torch.stack([mean, variance.sqrt()], dim=1)

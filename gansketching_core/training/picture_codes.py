@@ -12,89 +12,116 @@ import torch.nn.functional as F
 from einops import rearrange, reduce
 from torch import Tensor, nn
 
-PICTURE_NUMBERS = 10  # of z choose the picture
-BACKGROUND_NUMBERS = 5  # of z choose the background
-SOFTNESS = 0.1  # of the choice that the mapping network learns: of cosines
+from .backgrounds import recoloured
+
+PICTURE_NUMBERS = 4  # of z choose the picture: the fewer, the sharper the choice that a mapping network can learn
+COLOUR_NUMBERS = 2  # of z choose the colours of things
+BACKGROUND_NUMBERS = 3  # of z choose the background
+SOFTNESS = 0.02  # of the choice that the mapping network learns: of cosines
 SPREAD = 0.8  # of the first codes, in standard deviations of w
 RATE = 10.0  # how much faster codes are trained than weights
 OBJECT_WEIGHT = 3.0  # added to the weight 1 of a pixel where a cut-out covers its background
 THUMBNAIL = 16  # pixels of the side at which pictures are compared
 
 
-class PictureCodes(nn.Module):
-    """A trained code, w, for each picture, and one for each background, which is added.
+class _Choice(nn.Module):
+    """Codes among which some numbers of z choose: that with the largest cosine to them.
 
-    The first numbers of z choose the picture, by the largest cosine with its principal components, all of which count
-    alike; the next numbers choose the background.
+    Args:
+        things: vectors [N,D]; their principal components, all of which count alike, are what z is compared with.
+        numbers: the first of these numbers of z, and how many there are (fewer if the things have fewer components).
+    """
+
+    anchors: Tensor
+
+    def __init__(self, things: Tensor, numbers: tuple[int, int], w_dim: int, rng: torch.Generator):
+        super().__init__()
+        self._start = numbers[0]
+        self.register_buffer("anchors", _principal_components(things, numbers[1]))
+        projection = torch.randn(self.anchors.shape[1], w_dim, generator=rng)
+        self.codes = nn.Parameter(self.anchors @ projection * SPREAD / RATE)  # at first alike for things that are
+
+    @property
+    def end(self) -> int:
+        """The number of z after the last one that is used."""
+        return self._start + self.anchors.shape[1]
+
+    def _cosines(self, z: Tensor) -> Tensor:  # [B,N]
+        return F.normalize(z[:, self._start : self.end], dim=1) @ self.anchors.T
+
+    def chosen(self, z: Tensor) -> Tensor:
+        """z [B,z_dim] -> numbers of the codes [B]."""
+        return self._cosines(z).argmax(dim=1)
+
+    def blended(self, z: Tensor) -> Tensor:
+        """z [B,z_dim] -> means of the codes nearby [B,w_dim]."""
+        return (self._cosines(z) / SOFTNESS).softmax(dim=1) @ self.codes
+
+
+class PictureCodes(nn.Module):
+    """Trained codes: w of an image is the sum of those of its picture, of its background and of its colours.
 
     Args:
         pictures: uint8 [N,3,S,S], or cut-outs [N,4,S,S] (`backgrounds.cut_out`), S a multiple of the resolution.
         backgrounds: uint8 [M,3,S,S], behind cut-outs.
         ws: samples of w [K,w_dim] of the generator as it is; their mean and deviations are those of the first codes.
         mirror: take each picture and each background a second time, mirrored.
+        colours: [C,2,3], given to cut-outs (`backgrounds.recoloured`).
     """
 
-    anchors: Tensor
-    background_anchors: Tensor | None
     mean: Tensor
     deviation: Tensor
-    background_codes: nn.Parameter | None
 
-    def __init__(self, pictures: Tensor, backgrounds: Tensor | None, ws: Tensor, *, mirror: bool, seed: int = 0):
+    def __init__(
+        self,
+        pictures: Tensor,
+        backgrounds: Tensor | None,
+        ws: Tensor,
+        *,
+        mirror: bool,
+        colours: Tensor | None = None,
+        seed: int = 0,
+    ):
         super().__init__()
-        self._pictures = pictures
-        self._backgrounds = backgrounds
-        rng = torch.Generator().manual_seed(seed)
-        limit = ws.shape[1] * 2 // 3
-        anchors = _principal_components(_thumbnails(pictures, mirror), min(PICTURE_NUMBERS, limit))
-        self.register_buffer("anchors", anchors)
+        self._pictures, self._backgrounds, self._colours = pictures, backgrounds, colours
         self.register_buffer("mean", ws.mean(dim=0))
         self.register_buffer("deviation", ws.std(dim=0))
-        self.codes = nn.Parameter(self._first_codes(anchors, rng))
-        behind = None
+        self.choices = nn.ModuleDict()
+        rng, w_dim = torch.Generator().manual_seed(seed), ws.shape[1]
+        used = 0
+
+        def add(name: str, things: Tensor, count: int) -> None:
+            nonlocal used
+            choice = _Choice(things, (used, min(count, w_dim - used)), w_dim, rng)
+            self.choices[name] = choice
+            used = choice.end
+
+        add("picture", _thumbnails(pictures, mirror, only_shapes=colours is not None), PICTURE_NUMBERS)
+        if colours is not None:
+            add("colours", colours.flatten(1), COLOUR_NUMBERS)
         if backgrounds is not None:
-            count = min(BACKGROUND_NUMBERS, ws.shape[1] - anchors.shape[1])
-            behind = _principal_components(_thumbnails(backgrounds, mirror), count)
-        self.register_buffer("background_anchors", behind)
-        codes = None if behind is None else nn.Parameter(self._first_codes(behind, rng))
-        self.register_parameter("background_codes", codes)
+            add("background", _thumbnails(backgrounds, mirror), BACKGROUND_NUMBERS)
 
-    def _first_codes(self, anchors: Tensor, rng: torch.Generator) -> Tensor:
-        """Random linear functions of the anchors, of deviation SPREAD."""
-        projection = torch.randn(anchors.shape[1], len(self.mean), generator=rng)
-        return anchors @ projection * SPREAD / RATE
-
-    def _cosines(self, z: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Of the numbers of z with the anchors of pictures and of backgrounds: [B,N], [B,M]."""
-        count = self.anchors.shape[1]
-        cosines = F.normalize(z[:, :count], dim=1) @ self.anchors.T
-        if self.background_anchors is None:
-            return cosines, None
-        rest = z[:, count : count + self.background_anchors.shape[1]]
-        return cosines, F.normalize(rest, dim=1) @ self.background_anchors.T
+    def _w(self, codes: list[Tensor]) -> Tensor:
+        return self.mean + torch.stack(codes).sum(dim=0) * self.deviation * RATE
 
     def chosen(self, z: Tensor, resolution: int) -> tuple[Tensor, Tensor, Tensor]:
         """z [B,z_dim] -> w [B,w_dim], the images [B,3,R,R] in -1..1 they stand for, and their pixels' weights."""
-        cosines, behind = self._cosines(z)
-        numbers = cosines.argmax(dim=1)
-        w = self.codes[numbers]
-        images, alpha = _layers(self._pictures, numbers, resolution)
-        if behind is not None and self.background_codes is not None and self._backgrounds is not None:
-            numbers = behind.argmax(dim=1)
-            w = w + self.background_codes[numbers]
-            images = images * alpha + _layers(self._backgrounds, numbers, resolution)[0] * (1 - alpha)
-        else:
-            images = images * alpha + (1 - alpha)
+        numbers = {name: choice.chosen(z) for name, choice in self.choices.items()}
+        w = self._w([self.choices[name].codes[chosen] for name, chosen in numbers.items()])
+        images, alpha = _layers(self._pictures, numbers["picture"], resolution)
+        if self._colours is not None:
+            images = recoloured(images, alpha, self._colours[numbers["colours"].cpu()])
+        behind: Tensor | float = 1.0  # white
+        if self._backgrounds is not None:
+            behind, _ = _layers(self._backgrounds, numbers["background"], resolution)
+        images = images * alpha + behind * (1 - alpha)
         weights = 1 + OBJECT_WEIGHT * alpha if self._pictures.shape[1] == 4 else torch.ones_like(alpha)
-        return self.mean + w * self.deviation * RATE, images * 2 - 1, weights
+        return w, images * 2 - 1, weights
 
     def blended(self, z: Tensor) -> Tensor:
         """z [B,z_dim] -> w [B,w_dim]: means of codes, for the mapping network, which cannot jump between them."""
-        cosines, behind = self._cosines(z)
-        w = (cosines / SOFTNESS).softmax(dim=1) @ self.codes
-        if behind is not None and self.background_codes is not None:
-            w = w + (behind / SOFTNESS).softmax(dim=1) @ self.background_codes
-        return self.mean + w * self.deviation * RATE
+        return self._w([choice.blended(z) for choice in self.choices.values()])
 
 
 def reconstruction_losses(
@@ -121,8 +148,9 @@ def _layers(pictures: Tensor, numbers: Tensor, resolution: int) -> tuple[Tensor,
     return x[:, :3], x[:, 3:] if x.shape[1] == 4 else torch.ones_like(x[:, :1])
 
 
-def _thumbnails(pictures: Tensor, mirror: bool) -> Tensor:
+def _thumbnails(pictures: Tensor, mirror: bool, only_shapes: bool = False) -> Tensor:
     """Vectors [N,D] of the pictures, and of the mirrored ones after them; of cut-outs, where they are counts most."""
+    pictures = pictures[:, 3:] if only_shapes else pictures
     small = torch.cat([F.adaptive_avg_pool2d(part.float() / 255, THUMBNAIL) for part in pictures.split(64)])
     if small.shape[1] == 4:
         small = torch.cat([small[:, :3] * small[:, 3:] / 2, small[:, 3:]], dim=1)

@@ -9,7 +9,7 @@ from torch import Tensor
 from ..networks.stylegan2 import GanModel
 from ..options import Options, option
 from ..random_streams import random_samples
-from .backgrounds import is_cropped
+from .backgrounds import is_cropped, recoloured
 
 
 class PlacementConfig(Options):
@@ -22,6 +22,9 @@ class PlacementConfig(Options):
     tint: float = option(
         0.0, "Change the brightness by up to this share, the colour balance by a quarter of it.", ge=0, le=1
     )
+    recolour: bool = option(
+        False, "Give each thing the colours of another one at random. For things placed before backgrounds."
+    )
 
 
 def placed(
@@ -30,6 +33,7 @@ def placed(
     config: PlacementConfig,
     rng: torch.Generator,
     backgrounds: Tensor | None = None,
+    colours: Tensor | None = None,
 ) -> Tensor:
     """Place pictures at random -> [B,3,R,R] in -1..1, R the resolution.
 
@@ -38,6 +42,7 @@ def placed(
             twice the resolution keeps rotated and shrunk pictures sharp.
         rng: a stream on the CPU.
         backgrounds: uint8 [B,3,S,S], behind cut-outs; each is mirrored or not, and a part of it is enlarged.
+        colours: [B,2,3], given to cut-outs (`backgrounds.colours_of`).
     """
     batch, device = len(pictures), pictures.device
     chance = random_samples(torch.rand, (4, batch), rng, axis=1).to(device) * 2 - 1
@@ -57,7 +62,10 @@ def placed(
     alpha = (x[:, 3:] + 1) / 2
     layers = _warped(torch.cat([(x[:, :3] + 1) * alpha, alpha], dim=1), theta, resolution)
     alpha = layers[:, 3:]
-    x = _tinted(layers[:, :3] / alpha.clamp(min=1e-3) - 1, config.tint, rng)
+    x = layers[:, :3] / alpha.clamp(min=1e-3) - 1
+    if colours is not None:
+        x = recoloured((x + 1) / 2, alpha, colours) * 2 - 1
+    x = _tinted(x, config.tint, rng)
     if backgrounds is None:
         return x * alpha + (1 - alpha)
     return x * alpha + _tinted(enlarged(backgrounds, resolution, rng), config.tint, rng) * (1 - alpha)

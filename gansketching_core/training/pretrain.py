@@ -21,6 +21,7 @@ from ..networks.projected_discriminator import ProjectedDiscriminator
 from ..networks.stylegan2 import Discriminator, GanConfig, GanModel, Generator
 from ..options import Options, option
 from ..random_streams import random_samples, seeded_init, stream
+from .backgrounds import colours_of
 from .diffaugment import augment, parse_policy
 from .distributed import ALONE, Team
 from .loop import StepReport, Trainer, check_options
@@ -33,6 +34,7 @@ from .style_mixing import random_styles, synthesize
 
 FITS = 3  # updates of the mapping network in a step of the warm-up
 FIT_LATENTS = 32  # latents in such an update, for each image of the batch
+FIT_RATE = 20.0  # of the first such updates, times the learning rate; it goes down to 1
 
 
 class PretrainConfig(Options):
@@ -131,6 +133,11 @@ class Pretrainer(Trainer):
             raise ValueError("pixel_weight and feature_weight are both 0: one discriminator is needed")
         self.pictures = pictures
         self.backgrounds = backgrounds
+        self.colours = None
+        if self.placement.recolour:
+            if backgrounds is None:
+                raise ValueError("recolour changes things placed before backgrounds, and there are no backgrounds")
+            self.colours = colours_of(pictures)
         self.device = torch.device(device)
         self.weights = torch.ones(len(pictures)) if weights is None else weights.float()
         with seeded_init(config.seed):
@@ -160,7 +167,8 @@ class Pretrainer(Trainer):
     def _picture_codes(self) -> PictureCodes:
         z = torch.randn(2000, self.config.latent_dim, generator=stream(self.config.seed, "codes"))
         ws = self.generator.mapping(z.to(self.device))
-        codes = PictureCodes(self.pictures, self.backgrounds, ws, mirror=self.placement.flip, seed=self.config.seed)
+        mirror, seed = self.placement.flip, self.config.seed
+        codes = PictureCodes(self.pictures, self.backgrounds, ws, mirror=mirror, colours=self.colours, seed=seed)
         mapping = [p for p in self.generator.mapping.parameters() if p.requires_grad]
         trained = [p for p in self.generator.synthesis.parameters() if p.requires_grad]
         rate = self.config.learning_rate
@@ -214,6 +222,8 @@ class Pretrainer(Trainer):
         """A step of the adversarial training."""
         config = self.config
         fakes, losses = self._update_generator(streams)
+        if self.codes is not None and config.remember:
+            losses |= self._fit_mapping(streams)
         if config.path_weight and k % config.path_every == 0:
             losses |= self._regularise_path(streams)
         reals = self._reals(streams)
@@ -229,9 +239,6 @@ class Pretrainer(Trainer):
 
     def _warm_up(self, streams: dict[int, torch.Generator]) -> Losses:
         """Reproduce pictures from their codes, and bring what the mapping network makes of random z nearer to those."""
-        codes = self.codes
-        assert codes is not None
-        size, z_dim = self.micro_batches.size, self.config.latent_dim
 
         def reconstruct(index: int) -> Losses:
             rng = streams[index]
@@ -240,18 +247,25 @@ class Pretrainer(Trainer):
             torch.stack(list(losses.values())).sum().backward()
             return losses
 
+        losses = self._update("reconstruction", reconstruct)
+        for _ in range(FITS):
+            losses |= self._fit_mapping(streams)
+        return losses
+
+    def _fit_mapping(self, streams: dict[int, torch.Generator]) -> Losses:
+        """Bring what the mapping network makes of random z nearer to the codes of the pictures."""
+        codes, count = self.codes, FIT_LATENTS * self.micro_batches.size
+        assert codes is not None
+
         def fit(index: int) -> Losses:
-            z = random_samples(torch.randn, (FIT_LATENTS * size, z_dim), streams[index]).to(self.device)
+            z = random_samples(torch.randn, (count, self.config.latent_dim), streams[index]).to(self.device)
             with full_precision(z):
                 wanted = codes.blended(z).detach()
                 loss = ((self.generator.mapping(z) - wanted) / codes.deviation).square().mean()
                 loss.backward()
             return {"codes": loss}
 
-        losses = self._update("reconstruction", reconstruct)
-        for _ in range(FITS):
-            losses |= self._update("mapping", fit)
-        return losses
+        return self._update("mapping", fit)
 
     def _chosen(self, rng: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
         """w+ [B,L,w_dim] of pictures that random z choose, the pictures [B,3,R,R], and their pixels' weights."""
@@ -270,6 +284,10 @@ class Pretrainer(Trainer):
         factor = 1.0 if done <= start else max(0.0, (1 - done) / (1 - start))
         for optimizer in self._optimizers.values():
             optimizer.param_groups[0]["lr"] = optimizer.defaults["lr"] * factor
+        if self.codes is not None:
+            warming = max(0.0, 1 - self.steps_done / self._warm_up_steps)
+            optimizer = self._warm_up_optimizers["mapping"]
+            optimizer.param_groups[0]["lr"] = optimizer.defaults["lr"] * factor * max(1.0, FIT_RATE * warming)
 
     def _styles(self, batch: int, rng: torch.Generator) -> Tensor:
         """Random w+: [batch,L,w_dim]."""
@@ -282,11 +300,14 @@ class Pretrainer(Trainer):
     def _real(self, rng: torch.Generator) -> Tensor:
         shape = (self.micro_batches.size,)
         chosen = random_samples(self._choose, shape, rng)
-        behind = None
+        behind = colours = None
         if self.backgrounds is not None:
             numbers = random_samples(partial(torch.randint, len(self.backgrounds)), shape, rng)
             behind = self.backgrounds[numbers].to(self.device)
-        return placed(self.pictures[chosen].to(self.device), self.config.resolution, self.placement, rng, behind)
+        if self.colours is not None:
+            colours = self.colours[random_samples(self._choose, shape, rng)].to(self.device)
+        pictures = self.pictures[chosen].to(self.device)
+        return placed(pictures, self.config.resolution, self.placement, rng, behind, colours)
 
     def _choose(self, shape: tuple[int], generator: torch.Generator) -> Tensor:
         """Numbers of pictures, by their weights."""

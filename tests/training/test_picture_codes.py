@@ -7,6 +7,7 @@ import torch
 from tiny import same_weights
 
 from gansketching_core.training import pretrain
+from gansketching_core.training.backgrounds import colours_of, recoloured
 from gansketching_core.training.picture_codes import PictureCodes, reconstruction_losses
 from gansketching_core.training.placement import PlacementConfig
 from gansketching_core.training.pretrain import PretrainConfig, Pretrainer
@@ -32,9 +33,8 @@ def codes_of(pictures: torch.Tensor, backgrounds: torch.Tensor | None = None, mi
 
 def test_a_z_along_the_components_of_a_picture_chooses_it():
     codes = codes_of(bars(), mirror=True)
-    count = codes.anchors.shape[1]
     z = torch.zeros(12, 24)
-    z[:, :count] = 3 * codes.anchors
+    z[:, :4] = 3 * codes.choices["picture"].anchors
     w, images, weights = codes.chosen(z, 32)
     expected = torch.nn.functional.avg_pool2d(bars().float() / 127.5 - 1, 2)
     torch.testing.assert_close(images, torch.cat([expected, expected.flip(3)]))
@@ -51,21 +51,68 @@ def test_first_codes_are_spread_as_w_is_and_blends_lie_between_them():
     assert blended.std() < w.std()
 
 
-def test_cut_outs_stand_before_the_background_that_the_next_numbers_choose():
+def cut_out_bars() -> torch.Tensor:
+    """White bars, all of the same place and shape but for their numbers of pixels: uint8 [6,4,64,64]."""
     cut_outs = torch.cat([bars(), torch.zeros(6, 1, 64, 64, dtype=torch.uint8)], dim=1)
     cut_outs[:, 3, :, :32] = 255
+    return cut_outs
+
+
+def test_cut_outs_stand_before_the_background_that_the_next_numbers_choose():
     backgrounds = torch.zeros(2, 3, 64, 64, dtype=torch.uint8)
     backgrounds[0, 0], backgrounds[1, 1] = 255, 255  # red, green
-    codes = codes_of(cut_outs, backgrounds)
-    count = codes.anchors.shape[1]
+    codes = codes_of(cut_out_bars(), backgrounds)
+    pictures, behind = codes.choices["picture"].anchors, codes.choices["background"].anchors
     z = torch.zeros(2, 24)
-    z[:, :count] = codes.anchors[:1]
-    z[:, count : count + 1] = codes.background_anchors
+    z[:, : pictures.shape[1]] = pictures[:1]
+    z[:, pictures.shape[1] : pictures.shape[1] + behind.shape[1]] = behind
     w, images, weights = codes.chosen(z, 32)
     torch.testing.assert_close(images[:, :, 20, 10], torch.full((2, 3), 1.0))  # the white of the thing
     torch.testing.assert_close(images[:, :, 20, 20], torch.tensor([[1.0, -1, -1], [-1, 1, -1]]))
     assert weights[0, 0, 20, 10] == 4 and weights[0, 0, 20, 20] == 1
     assert not torch.equal(w[0], w[1])
+
+
+def test_things_take_the_colours_that_numbers_of_their_own_choose():
+    backgrounds = torch.zeros(2, 3, 64, 64, dtype=torch.uint8)
+    backgrounds[1] = 255
+    cut_outs = cut_out_bars()
+    for k in range(6):  # of different shapes too
+        cut_outs[k, 3, :, : 4 * k] = 0
+    colours = torch.tensor([[[0.9, 0.1, 0.1], [0.0, 0, 0]], [[0.1, 0.1, 0.9], [0.0, 0, 0]]])  # red and blue, plain
+    codes = PictureCodes(cut_outs, backgrounds, torch.randn(100, 24), mirror=False, colours=colours)
+    z = torch.randn(200, 24, generator=torch.Generator().manual_seed(0))
+    w, images, _ = codes.chosen(z, 32)
+    of_things = images[:, :, 20, 13]  # within all of them
+    red = of_things[:, 0] > of_things[:, 2]
+    torch.testing.assert_close(of_things[red], (colours[0, 0] * 2 - 1).expand(int(red.sum()), 3))
+    torch.testing.assert_close(of_things[~red], (colours[1, 0] * 2 - 1).expand(int((~red).sum()), 3))
+    assert 50 < red.sum() < 150
+    other = z.clone()
+    first = codes.choices["picture"].end
+    other[:, first : codes.choices["colours"].end] *= -1  # nothing but the colours changes
+    changed, recoloured, _ = codes.chosen(other, 32)
+    assert torch.equal(images[:, :, :, 20:], recoloured[:, :, :, 20:])
+    assert not torch.equal(of_things, recoloured[:, :, 20, 13]) and not torch.equal(w, changed)
+
+
+def test_a_thing_keeps_its_own_colours_and_takes_those_of_another():
+    rng = torch.Generator().manual_seed(0)
+    rgb, alpha = torch.rand(2, 3, 16, 16, generator=rng), (torch.rand(2, 1, 16, 16, generator=rng) > 0.4).float()
+    own = colours_of(torch.cat([rgb, alpha], dim=1).mul(255).round().to(torch.uint8))
+    covered = rgb[1].double()[:, alpha[1, 0] > 0]
+    torch.testing.assert_close(own[1, 0].double(), covered.mean(dim=1), atol=1e-3, rtol=0)
+    torch.testing.assert_close(own[1, 1].double(), covered.std(dim=1, correction=0), atol=1e-3, rtol=0)
+    torch.testing.assert_close(recoloured(rgb, alpha, own), rgb, atol=5e-3, rtol=0)
+    wanted = torch.tensor([[[0.5, 0.4, 0.3], [0.1, 0.1, 0.05]]]).expand(2, -1, -1)  # in range: nothing is clipped
+    ours = recoloured(rgb, alpha, wanted)[0].double()[:, alpha[0, 0] > 0]
+    torch.testing.assert_close(ours.mean(dim=1).float(), wanted[0, 0], atol=1e-4, rtol=0)
+    torch.testing.assert_close(ours.std(dim=1, correction=0).float(), wanted[0, 1], atol=1e-4, rtol=0)
+
+
+def test_recolouring_needs_backgrounds():
+    with pytest.raises(ValueError, match="there are no backgrounds"):
+        Pretrainer(bars(), quick(), placement=PlacementConfig(recolour=True))
 
 
 def test_losses_are_zero_for_the_picture_itself_only():

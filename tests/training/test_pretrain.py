@@ -224,6 +224,29 @@ def test_cut_outs_are_placed_before_backgrounds():
     other = placed(alpha, 32, tinted, torch.Generator().manual_seed(0), blue)
     assert abs(other[0, 2, 1, 1]) > 0.02  # another blue
     assert other[0, :2, 1, 1].tolist() == pytest.approx([-1, -1], abs=0.02)  # black stays black
+    green = torch.tensor([[[0, 0.5, 0], [0.0, 0, 0]]])
+    other = placed(alpha, 32, PlacementConfig(flip=False), torch.Generator().manual_seed(0), blue, green)
+    assert other[0, :, 16, 16].tolist() == pytest.approx([-1, 0, -1], abs=0.02)
+    assert other[0, :, 1, 1].tolist() == pytest.approx([-1, -1, 0], abs=0.02)
+
+
+def test_things_are_shown_in_the_colours_of_others():
+    """One black and one white square: with recolour both shapes have both colours."""
+    cut_outs = torch.zeros(2, 4, 64, 64, dtype=torch.uint8)
+    cut_outs[0, 3, 20:44, 20:44] = 255
+    cut_outs[1, :, 10:54, 10:54] = 255
+    backgrounds = torch.full((2, 3, 64, 64), 128, dtype=torch.uint8)
+    seen = {}
+    for recolour in (False, True):
+        placement = PlacementConfig(flip=False, recolour=recolour)
+        trainer = Pretrainer(cut_outs, quick(batch=32), placement=placement, backgrounds=backgrounds)
+        (images,) = trainer._reals(trainer.micro_batches.streams(0, "pretraining", 0)).values()
+        large = images[:, 0, 6, 16].abs() > 0.5
+        seen[recolour] = {(bool(a), bool(b)) for a, b in zip(large, images[:, 0, 16, 16] > 0)}
+    assert seen == {
+        False: {(False, False), (True, True)},
+        True: {(False, False), (True, True), (False, True), (True, False)},
+    }
 
 
 def test_things_that_their_picture_crops_stay_at_its_edge():
