@@ -161,6 +161,7 @@ export function showsChangedSockets() {
 export function setHidden(widget, hidden) {
   widget.hidden = hidden
   widget.options = { ...widget.options, hidden }
+  if (widget._state?.options) widget._state.options.hidden = hidden // what the Vue renderer of frontend 1.49 looks at
 }
 
 /** Give a widget a value as a user does. */

@@ -71,7 +71,7 @@ def test_a_training_is_shown_in_its_own_workflow_and_stays(page, editor):
     editor.run()
     editor.wait_for("event.type === 'gansketching.training' && event.step >= 3 && event.picture", 300)
     picture.first.wait_for()
-    assert stop.is_visible()
+    stop.wait_for()
     look("a copy")
     assert not stop.is_visible() and not picture.locator("visible=true").count()
     assert page.locator(".gansketching-view .text").first.text_content() == "Shows the training while it runs."
@@ -84,8 +84,7 @@ def test_a_training_is_shown_in_its_own_workflow_and_stays(page, editor):
     assert not picture.locator("visible=true").count()
     look(name)
     page.evaluate(MOVE)
-    page.mouse.click(1800, 950)
-    page.keyboard.press("Control+z")
+    page.evaluate("async () => { await app.extensionManager.workflow.activeWorkflow.changeTracker.undo() }")
     page.wait_for_timeout(2000)
     look()
     assert page.evaluate("app.graph._nodes.find(({ type }) => type === 'PreviewAny').pos[1]") == 900
