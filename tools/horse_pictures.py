@@ -5,6 +5,8 @@
 writes FOLDER/white, the rendered horses on white, each framed: in the middle, its longer side FILLED of the picture's;
 and FOLDER/backgrounds, landscapes without horses: the left and the right margin of renderings in which the horse stands
 in the middle, enlarged and blended. Horses of which the edge of the rendering cuts off more than a tip are left out.
+FOLDER/poses has a folder of pictures for each of five poses: one horse in the colours of all others, before all
+landscapes, placed as `gansketching pretrain` does. They are for `gansketching study poses`.
 """
 
 import argparse
@@ -16,7 +18,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from gansketching_core.training.backgrounds import cut_out, is_cropped
+from gansketching_core.training.backgrounds import colours_of, cut_out, is_cropped
+from gansketching_core.training.placement import PlacementConfig, placed
 
 FILLED = 0.86  # share of the picture's side
 CUT_OFF = 0.13  # share of a rendering's side over which the horse may reach its edge
@@ -30,6 +33,15 @@ MARGINS = {
 }
 FADE = 0.1  # share of the width over which the two halves are blended
 SIDE = 256  # pixels of all pictures
+POSES = {  # renderings without background
+    "rearing": "horse3-440",
+    "galloping": "horse1-411",
+    "standing": "horse4-588",
+    "from-the-front": "horse2-596",
+    "head-down": "horse3-070",
+}
+POSE_PICTURES = 300  # of each pose
+PLACEMENT = PlacementConfig(flip=False, zoom_out=0.94, shift=0.03, tint=0.15)  # of the horse model's training
 
 
 def landscape(picture: Image.Image, margin: float) -> Image.Image:
@@ -60,6 +72,26 @@ def framed(picture: Image.Image) -> Image.Image | None:
     return canvas.resize((SIDE, SIDE), Image.Resampling.LANCZOS)
 
 
+def read(files: list[Path]) -> torch.Tensor:
+    """Pictures -> uint8 [N,3,S,S]."""
+    return torch.from_numpy(np.stack([np.array(Image.open(file)) for file in files])).permute(0, 3, 1, 2)
+
+
+def write_poses(folder: Path) -> None:
+    """The pictures of poses, from those in FOLDER/white and FOLDER/backgrounds."""
+    names = sorted((folder / "white").glob("*.png"))
+    horses, landscapes = cut_out(read(names)), read(sorted((folder / "backgrounds").glob("*.png")))
+    colours = colours_of(horses)
+    rng = torch.Generator().manual_seed(0)
+    for pose, name in POSES.items():
+        horse = horses[names.index(folder / "white" / f"{name}.png")].expand(POSE_PICTURES, -1, -1, -1)
+        coats, behind = (x[torch.randint(len(x), (POSE_PICTURES,), generator=rng)] for x in (colours, landscapes))
+        images = placed(horse, SIDE, PLACEMENT, rng, behind, coats)
+        (folder / "poses" / pose).mkdir(parents=True, exist_ok=True)
+        for number, image in enumerate(((images + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()):
+            Image.fromarray(image).save(folder / "poses" / pose / f"{number:03}.png")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("pictures", type=Path, help="horses300.zip, with the folders scene and white")
@@ -76,6 +108,7 @@ def main() -> None:
         for name, margin in MARGINS.items():
             picture = Image.open(io.BytesIO(archive.read(f"scene/horse{name}.webp"))).convert("RGB")
             landscape(picture, margin).save(args.folder / "backgrounds" / f"{name}.png")
+    write_poses(args.folder)
 
 
 if __name__ == "__main__":

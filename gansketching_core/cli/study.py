@@ -1,5 +1,6 @@
 import sys
 from argparse import ArgumentParser, Namespace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -11,13 +12,32 @@ from ..experiments.study_report import environment, sheet, tables
 from ..files import atomic_write
 from ..networks.feature_networks import EXTRACTORS, OFFLINE, load_extractor
 from ..training.distributed import Team
-from ..training.placement import placement_of
+from ..training.placement import PlacementConfig, placement_of
 from .arguments import SKETCHER_HELP, load_generator, load_sketcher
 from .pack import pack_root
 from .processes import join
 from .progress import interruptible
 
-FRUIT = ("banana", "pineapple", "strawberry", "avocado", "lemon")
+
+@dataclass(frozen=True)
+class _Defaults:
+    """What a study measures, unless the options say otherwise."""
+
+    model: str
+    sketcher: str
+    classes: tuple[str, ...]
+    placed: bool  # whether photos are placed at random, as the model's training pictures were
+
+
+STUDIES = {
+    "fruit": _Defaults("fruit", "sketcher", ("banana", "pineapple", "strawberry", "avocado", "lemon"), placed=True),
+    "poses": _Defaults(
+        "horse",
+        "sketcher_scenes",
+        ("rearing", "galloping", "standing", "from-the-front", "head-down"),
+        placed=False,  # tools/horse_pictures.py has done it
+    ),
+}
 
 
 def study(parser: ArgumentParser, argv: list[str]) -> None:
@@ -26,13 +46,13 @@ def study(parser: ArgumentParser, argv: list[str]) -> None:
     the same command goes on. Several processes (torchrun) share out the measurements, each of a method for a class
     with a seed: these are called cells."""
     add = parser.add_argument
-    add("name", choices=["fruit"], help="the study: fruit")
-    add("--data", type=Path, required=True, help="folder or zip of photos, a folder for each variety")
+    add("name", choices=list(STUDIES), help="fruit: kinds of fruit; poses: horses in five poses")
+    add("--data", type=Path, required=True, help="folder or zip of photos, a folder for each variety or pose")
     add("--output", type=Path, default=Path("study"), metavar="FOLDER", help="folder of results")
     add("--model", help="model file, or the name of a bundled model (default: the study's)")
-    add("--sketcher", default="sketcher", metavar="NAME", help=SKETCHER_HELP)
+    add("--sketcher", metavar="NAME", help=f"{SKETCHER_HELP} (default: the study's)")
     add("--extractor", choices=list(EXTRACTORS), default=OFFLINE, help="network that images are compared by")
-    add("--classes", nargs="+", default=list(FRUIT), metavar="CLASS", help="what is measured")
+    add("--classes", nargs="+", metavar="CLASS", help="what is measured (default: five of the study's)")
     add("--methods", nargs="+", default=list(METHODS), metavar="METHOD", help="what is compared")
     add("--seeds", type=int, default=3, metavar="N", help="seeds of the main table")
     add("--samples", type=int, default=500, metavar="N", help="samples in each cell")
@@ -40,17 +60,20 @@ def study(parser: ArgumentParser, argv: list[str]) -> None:
     add("--report-only", action="store_true", help="write the tables of what has been measured")
     args = parser.parse_args(argv)
 
+    defaults = STUDIES[args.name]
+    args.classes = args.classes or list(defaults.classes)
     if args.seeds < 1:
         raise ValueError(f"--seeds {args.seeds}: use 1 or more")
     human = {folder.name: folder for folder in (pack_root() / "samples" / "sketches").iterdir() if folder.is_dir()}
     cells = plan(args.classes, args.methods, args.seeds, human)
     team, cpu = join(torch.device("cpu"))
-    model = load_generator(args.model or args.name, None, cpu)
+    model = load_generator(args.model or defaults.model, None, cpu)
     with interruptible() as poll:
-        sketcher = load_sketcher(args.sketcher, cpu)
+        sketcher = load_sketcher(args.sketcher or defaults.sketcher, cpu)
         extractor = load_extractor(args.extractor)
         options = {"samples": args.samples, "human": human, "steps": args.steps, "poll": poll}
-        task = Study(args.data, model, sketcher, extractor, args.output, placement=placement_of(model), **options)
+        placement = placement_of(model) if defaults.placed else PlacementConfig(flip=False)
+        task = Study(args.data, model, sketcher, extractor, args.output, placement=placement, **options)
         task.check(args.classes)
         try:
             if not args.report_only:

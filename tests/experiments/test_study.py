@@ -261,6 +261,25 @@ def test_the_command_measures_reports_and_goes_on(photos, tmp_path, monkeypatch,
     assert 'no photos of "melon"' in capsys.readouterr().err
 
 
+def test_the_study_of_poses_has_its_own_model_classes_and_unplaced_pictures(tmp_path, monkeypatch):
+    asked, made = [], []
+    monkeypatch.setattr(study, "load_generator", lambda name, *_: asked.append(name) or tiny_model())
+    monkeypatch.setattr(study, "load_sketcher", lambda name, *_: asked.append(name) or LineExtractor())
+    monkeypatch.setattr(study, "load_extractor", lambda _: Colours())
+    monkeypatch.setattr(study, "_measure", lambda task, cells, _: made.append((task, cells)))
+    for pose in study.STUDIES["poses"].classes:
+        (tmp_path / "data" / pose).mkdir(parents=True)
+        for k in range(50):
+            Image.new("RGB", (32, 32), (5 * k, 0, 0)).save(tmp_path / "data" / pose / f"{k:02}.png")
+    options = ["--data", str(tmp_path / "data"), "--output", str(tmp_path / "out"), "--samples", "16", "--seeds", "1"]
+    assert main(["study", "poses", *options, "--methods", "original"]) == 0
+    ((task, cells),) = made
+    assert asked == ["horse", "sketcher_scenes"]
+    assert [cell.target for cell in cells] == list(study.STUDIES["poses"].classes)
+    images = task.held_out("rearing", 0)
+    assert (images.amax(dim=(2, 3)) - images.amin(dim=(2, 3))).max() < 1e-5, "plain pictures, without a white margin"
+
+
 def test_placing_is_read_from_the_model():
     model = tiny_model()
     assert placement_of(model).zoom_out == 1.0
