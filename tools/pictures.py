@@ -3,8 +3,8 @@
     python tools/pictures.py [--work FOLDER] [--thumbnails]
 
 Run it after the bundled models or the fast preset have changed. Results of the workflows are kept in FOLDER
-(build/pictures), so that later runs only make the pictures. Screenshots are taken by hand: docs/1_drawing.jpg,
-2_training.jpg and 3_samples.jpg, and sketch_pad.jpg, training.jpg and get_model.jpg of the help pages.
+(build/pictures), so that later runs only make the pictures. tools/screenshots.py takes docs/1_drawing.jpg,
+2_training.jpg and 3_samples.jpg; sketch_pad.jpg, training.jpg and get_model.jpg of the help pages are taken by hand.
 """
 
 from __future__ import annotations

@@ -2,8 +2,9 @@
 
     COMFYUI_PATH=... COMFYUI_PYTHON=... python tools/screenshots.py FOLDER [--frontend STATIC] [--graph]
 
-From the browser of templates to samples: in App Mode where the frontend has it, or with --graph in the graph, as in the
-README. COMFYUI_PATH and COMFYUI_PYTHON as in tests/helpers/comfyui_server.py; STATIC: the folder of another frontend.
+From the browser of templates to samples: in App Mode where the frontend has it, or with --graph in the graph; then
+FOLDER also gets the three pictures of the README. COMFYUI_PATH and COMFYUI_PYTHON are as in
+tests/helpers/comfyui_server.py; STATIC is the folder of another frontend.
 """
 
 import argparse
@@ -12,6 +13,8 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+
+from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "tests/helpers"), str(ROOT)]
@@ -25,6 +28,11 @@ SIZE = {"width": 1426, "height": 783}
 VIEW = "() => { Object.assign(app.canvas.ds, { scale: 0.72, offset: [90, 200] }); app.canvas.setDirty(true, true) }"
 PEAR = [(512, 240), (448, 264), (424, 360), (400, 440), (320, 540), (280, 660), (328, 780), (440, 840), (512, 828)]
 PEAR += [(584, 840), (696, 780), (744, 660), (704, 540), (624, 440), (600, 360), (576, 264), (512, 240)]
+PARTS = {  # picture of the README: frame, and the part of it that is shown
+    "1_drawing": ("3_drawn", (105, 188, 605, 762)),
+    "2_training": ("5_training", (395, 188, 895, 762)),
+    "3_samples": ("6_samples", (905, 148, 1405, 722)),
+}
 STALK = [(512, 240), (520, 192), (544, 152)]
 
 
@@ -103,6 +111,9 @@ def main() -> None:
             page = started.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"]).new_page(viewport=SIZE)
             editor = Editor(page, server, vue=False)
             take(editor, Film(page, args.folder), args.graph)
+            for name, (frame, part) in PARTS.items() if args.graph else ():
+                with Image.open(args.folder / f"{frame}.png") as picture:
+                    picture.convert("RGB").crop(part).save(args.folder / f"{name}.jpg", quality=88)
         finally:
             server.stop()
 
