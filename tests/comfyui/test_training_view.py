@@ -10,7 +10,7 @@ from gansketching_core.checkpoints import native
 from gansketching_core.networks.stylegan2 import Discriminator, GanConfig, GanModel, Generator
 
 pytestmark = needs_editor
-GRAPH = """(name) => {
+GRAPH = """(seed) => {
     app.graph.clear()
     const add = (type, x, y, values = {}) => {
         const node = LiteGraph.createNode(type)
@@ -20,7 +20,7 @@ GRAPH = """(name) => {
         return node
     }
     const ours = (type, ...given) => add(`GANSketching_${type}`, ...given)
-    const train = ours('FineTuneMapping', 60, 60), report = add('PreviewAny', 60, 900)
+    const train = ours('FineTuneMapping', 60, 60, { seed }), report = add('PreviewAny', 60, 900)
     const sources = {
         model: ours('LoadStyleGAN', 700, 60, { model_name: 'tiny.safetensors' }),
         sketches: ours('LoadSketches', 700, 260, { size: 32, limit: 1 }),
@@ -64,7 +64,7 @@ def test_a_training_is_shown_in_its_own_workflow_and_stays(page, editor):
 
     stop, picture = page.get_by_role("button", name="stop and keep"), page.locator(".gansketching-view img")
     name = "trains in " + ("Vue" if editor.vue else "canvas")
-    graph = page.evaluate(GRAPH)
+    graph = page.evaluate(GRAPH, int(editor.vue))  # else the second training would be known already
     page.evaluate(OPEN, [graph, name])
     page.evaluate(OPEN, [graph, "a copy"])
     look(name)
