@@ -6,6 +6,7 @@ to give random z the codes of pictures, so that the adversarial training starts 
 """
 
 from collections.abc import Callable
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -102,13 +103,16 @@ class PictureCodes(nn.Module):
         if backgrounds is not None:
             add("background", _thumbnails(backgrounds, mirror), BACKGROUND_NUMBERS)
 
+    def _choices(self) -> dict[str, _Choice]:
+        return cast(dict[str, _Choice], dict(self.choices))
+
     def _w(self, codes: list[Tensor]) -> Tensor:
         return self.mean + torch.stack(codes).sum(dim=0) * self.deviation * RATE
 
     def chosen(self, z: Tensor, resolution: int) -> tuple[Tensor, Tensor, Tensor]:
         """z [B,z_dim] -> w [B,w_dim], the images [B,3,R,R] in -1..1 they stand for, and their pixels' weights."""
-        numbers = {name: choice.chosen(z) for name, choice in self.choices.items()}
-        w = self._w([self.choices[name].codes[chosen] for name, chosen in numbers.items()])
+        numbers = {name: choice.chosen(z) for name, choice in self._choices().items()}
+        w = self._w([choice.codes[numbers[name]] for name, choice in self._choices().items()])
         images, alpha = _layers(self._pictures, numbers["picture"], resolution)
         if self._colours is not None:
             images = recoloured(images, alpha, self._colours[numbers["colours"].cpu()])
@@ -121,7 +125,7 @@ class PictureCodes(nn.Module):
 
     def blended(self, z: Tensor) -> Tensor:
         """z [B,z_dim] -> w [B,w_dim]: means of codes, for the mapping network, which cannot jump between them."""
-        return self._w([choice.blended(z) for choice in self.choices.values()])
+        return self._w([choice.blended(z) for choice in self._choices().values()])
 
 
 def reconstruction_losses(
