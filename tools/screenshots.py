@@ -8,7 +8,6 @@ tests/helpers/comfyui_server.py; STATIC is the folder of another frontend.
 """
 
 import argparse
-import json
 import sys
 import tempfile
 import time
@@ -20,8 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "tests/helpers"), str(ROOT)]
 
 from browser_page import BROWSER, playwright  # noqa: E402
-from comfyui_editor import PACK, Editor, Pad  # noqa: E402
-from comfyui_server import Server  # noqa: E402
+from comfyui_editor import PACK, Editor, Pad, start_server  # noqa: E402
 
 TEMPLATE = "draw_your_own_sketch"
 SIZE = {"width": 1426, "height": 783}
@@ -99,13 +97,7 @@ def main() -> None:
     args = parser.parse_args()
     args.folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder, playwright.sync_playwright() as started:
-        base = Path(folder)
-        for name in ("custom_nodes", "input", "output", "temp", "user/default"):
-            (base / name).mkdir(parents=True)
-        settings = {"Comfy.TutorialCompleted": True, "Comfy.Minimap.Visible": False, "Comfy.Graph.CanvasInfo": False}
-        (base / "user/default/comfy.settings.json").write_text(json.dumps(settings))
-        (base / "custom_nodes" / PACK).symlink_to(ROOT)
-        server = Server(base, *(["--front-end-root", args.frontend] if args.frontend else []))
+        server = start_server(Path(folder), args.frontend)
         server.label = "film"
         try:
             page = started.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"]).new_page(viewport=SIZE)

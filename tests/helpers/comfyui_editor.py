@@ -15,7 +15,7 @@ import pytest
 from browser_page import BROWSER, Pad, browser
 from comfyui_server import COMFYUI, ROOT, Server
 
-__all__ = ["PACK", "ROOT", "Editor", "Pad", "browser", "editor", "needs_editor", "server"]
+__all__ = ["PACK", "ROOT", "Editor", "Pad", "browser", "editor", "needs_editor", "server", "start_server"]
 
 PACK = "sketching"
 FRONTENDS = ["", *filter(None, os.environ.get("COMFYUI_FRONTENDS", "").split(os.pathsep))]
@@ -47,15 +47,19 @@ WATCH = """() => {
 needs_editor = pytest.mark.skipif(not (COMFYUI and BROWSER), reason="needs COMFYUI_PATH and a browser")
 
 
-@pytest.fixture(scope="module", params=FRONTENDS, ids=lambda path: "other frontend" if path else "its frontend")
-def server(request, tmp_path_factory):
-    base = tmp_path_factory.mktemp("comfyui")
+def start_server(base: Path, frontend: str | None = None) -> Server:
+    """A ComfyUI with this pack, all of whose folders are in `base`; frontend: the static folder of another one."""
     for name in ("custom_nodes", "input", "output", "temp", "user/default"):
         (base / name).mkdir(parents=True)
     settings = {"Comfy.TutorialCompleted": True, "Comfy.Minimap.Visible": False, "Comfy.Graph.CanvasInfo": False}
     (base / "user/default/comfy.settings.json").write_text(json.dumps(settings))
     (base / "custom_nodes" / PACK).symlink_to(ROOT)
-    server = Server(base, *(["--front-end-root", request.param] if request.param else []))
+    return Server(base, *(["--front-end-root", frontend] if frontend else []))
+
+
+@pytest.fixture(scope="module", params=FRONTENDS, ids=lambda path: "other frontend" if path else "its frontend")
+def server(request, tmp_path_factory):
+    server = start_server(tmp_path_factory.mktemp("comfyui"), request.param)
     server.label = "other" if request.param else "own"
     yield server
     server.stop()
