@@ -33,7 +33,7 @@ export function watch(act) {
 }
 
 function look() {
-  document.documentElement.classList.toggle('gansketching-app', isApp())
+  document.documentElement.classList.toggle('gansketching-app-picture', Boolean(document.querySelector('#linearCenterPanel img')))
   if (window.LiteGraph.vueNodesMode || isApp()) lookAfterElements()
   for (const act of watchers) act()
 }

@@ -21,7 +21,7 @@ const STYLE = `
   border: 1px solid var(--border-color, #666); background: var(--comfy-input-bg, #333); color: inherit; font: inherit; }
 .gansketching-view button:hover:enabled { border-color: var(--input-text, #ddd); }
 .gansketching-view button:disabled { opacity: 0.5; cursor: default; }
-.gansketching-view [hidden], .gansketching-app .gansketching-view .pictures { display: none; } /* in App Mode, ComfyUI shows them */
+.gansketching-view [hidden], .gansketching-app-picture .gansketching-view .pictures { display: none; } /* App Mode shows them */
 .gansketching-large { max-width: none; max-height: none; border: 0; padding: 0; background: none; cursor: zoom-out; }
 .gansketching-large::backdrop { background: rgb(0 0 0 / 80%); }
 .gansketching-large img { display: block; width: 92vw; height: 92vh; object-fit: contain; }
