@@ -118,8 +118,8 @@ def arrow_thumbnails(work: Path) -> None:
 
     for kind, name, base, network in (
         ("banana", "draw_your_own_sketch", "fruit", "sketcher"),
-        ("strawberry", "sketch_your_own_gan", "fruit", "sketcher"),
-        ("horse", "sketch_a_pose", "horse", "sketcher_scenes"),
+        ("strawberry", "sketch_a_shape", "fruit", "sketcher"),
+        ("horse", "sketch_your_own_gan", "horse", "sketcher_scenes"),
     ):
         model = core.load_model(ROOT / "weights" / f"{base}.safetensors")
         sketcher = core.load_photosketch(ROOT / "weights" / f"{network}.safetensors")
@@ -154,20 +154,19 @@ def workflow_pictures(work: Path) -> None:
         "draw_your_own_sketch": "draw_your_own_sketch",
         "ganspace": "directions",
         "photo_editing": "photo_editing",
-        "sketch_a_pose": "sketch_a_pose",
+        "sketch_a_shape": "sketch_a_shape",
         "sketch_to_image": "sketch_to_image",
         "sketch_your_own_gan": "sketch_your_own_gan",
         "style_mixing": "style_mixing",
     }
+    documented = {"sketch_your_own_gan": "horse", "sketch_a_shape": "banana", "photo_editing": "photo_editing"}
     for name, saved in stills.items():
         picture = in_grid([Image.open(path).convert("RGB") for path in run(name, work)[saved]], 1)
         if name in ("ganspace", "style_mixing"):
             thumbnail(picture, ROOT / "workflows" / f"{name}.jpg")
-        if name in ("sketch_your_own_gan", "photo_editing"):
-            picture.save(ROOT / "docs" / f"{name}.png", optimize=True)
-        if name == "sketch_a_pose":
-            picture.save(ROOT / "docs" / "horse.png", optimize=True)
-        if name == "sketch_your_own_gan":
+        if name in documented:
+            picture.save(ROOT / "docs" / f"{documented[name]}.png", optimize=True)
+        if name == "sketch_a_shape":
             write(picture, HELP / "customised.jpg")
         if name == "sketch_to_image":
             write(picture, HELP / "found.jpg")

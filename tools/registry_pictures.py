@@ -2,7 +2,7 @@
 
     python tools/registry_pictures.py
 
-Run it again when docs/sketch_your_own_gan.png has changed. It writes docs/icon.png and docs/banner.png.
+Run it again when docs/banana.png has changed. It writes docs/icon.png and docs/banner.png.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def banner(source: Image.Image) -> Image.Image:
 
 
 def main() -> None:
-    with Image.open(DOCS / "sketch_your_own_gan.png") as file:
+    with Image.open(DOCS / "banana.png") as file:
         source = file.convert("RGB")
     icon(source).save(DOCS / "icon.png", optimize=True)
     banner(source).save(DOCS / "banner.png", optimize=True)

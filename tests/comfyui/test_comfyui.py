@@ -22,7 +22,7 @@ from comfyui_server import COMFYUI, ROOT, Events, Server
 from gansketching_core.checkpoints import native
 from gansketching_core.networks.stylegan2 import Discriminator, GanConfig, GanModel, Generator
 
-WORKFLOW = json.loads((ROOT / "workflows/api/sketch_your_own_gan.json").read_text("utf-8"))
+WORKFLOW = json.loads((ROOT / "workflows/api/sketch_a_shape.json").read_text("utf-8"))
 PACK_FOLDER = "ComfyUI-GAN_sketching-main"  # as a downloaded archive may be called: the pack must not depend on it
 
 pytestmark = pytest.mark.skipif(not COMFYUI, reason="COMFYUI_PATH is not set to a checkout of ComfyUI")

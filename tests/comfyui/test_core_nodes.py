@@ -198,3 +198,41 @@ def test_another_sketch_strength_trains_nothing(graph):
     messages = dict(entry["status"]["messages"])
     assert train in messages["execution_cached"]["nodes"] and strength not in messages["execution_cached"]["nodes"]
     assert not np.array_equal(*pictures)
+
+
+def test_latents_cross_a_bridge_that_was_saved(graph):
+    model, bundled = graph.model(), [graph.ours("LoadStyleGAN", model_name="fruit.safetensors [bundled]"), 0]
+    small = {"samples": 32, "held_out": 2, "steps": 2, "pool": 4}
+    fitted = graph.ours("FitBridge", source=model, target=bundled, **small)
+    latents = [graph.ours("LatentsFromSeed", model=model, count=2), 0]
+    crossed = graph.ours("BridgeLatents", bridge=[fitted, 0], source=model, target=bundled, latents=latents)
+    mixed = graph.ours("StyleMix", model=bundled, latents=[crossed, 0], styles=latents_of(graph, bundled))
+    shown = graph.save([graph.ours("Sample", model=bundled, latents=[mixed, 0]), 0])
+    graph.ours("SaveBridge", bridge=[fitted, 0], name="to_fruit")
+    report, picture = graph.add("PreviewAny", source=[fitted, 2]), graph.save([fitted, 1])
+    outputs = graph.run()
+    assert outputs[report]["text"][0].startswith("Bridge fitted to 32 samples")
+    assert graph.picture(outputs[shown]["images"][0]).shape == (64, 64, 3)
+    assert graph.picture(outputs[picture]["images"][0]).size > 64 * 64
+    (saved,) = (graph.server.base / "output/gansketching/bridges").iterdir()
+    loaded = graph.ours("LoadBridge", name=f"{saved.name} [output]")
+    graph.prompt[crossed]["inputs"]["bridge"] = [loaded, 0]
+    del graph.prompt[report], graph.prompt[picture]
+    again = graph.run()
+    assert np.array_equal(*(graph.picture(out[shown]["images"][0]) for out in (outputs, again)))
+
+
+def latents_of(graph, model: list) -> list:
+    return [graph.ours("LatentsFromSeed", model=model, count=2, seed=7), 0]
+
+
+def test_a_model_leaves_as_files_and_as_a_web_page(graph):
+    for form in ("rosinality", "gansketching"):
+        graph.ours("ExportModel", model=graph.model(), name="tiny", format=form)
+    graph.ours("SaveWebPage", model=graph.model(), name="page")
+    texts = [shown["text"][0] for shown in graph.run().values()]
+    assert len(texts) == 3 and all(text.startswith("Saved ") for text in texts)
+    folder = graph.server.base / "output/gansketching"
+    assert {path.suffix for path in (folder / "exports").iterdir()} == {".pt", ".pth"}
+    (page,) = (folder / "pages").iterdir()
+    assert (page / "index.html").read_text("utf-8").startswith("<!")
