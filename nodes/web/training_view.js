@@ -55,6 +55,8 @@ function showAll() {
       latest.find(({ node: id }) => nodeOf(id) === node) ??
       outputOf(node)?.gansketching_training?.[0] ??
       before.find(([name]) => name === nameOf(node))?.[1]
+    // Frontend 1.41 loads another workflow's nodes before it says that this is the open one.
+    if (!message && view.message && !isOfOpenWorkflow(view.message)) view.clear()
     if (!message || view.shows(message)) continue
     keep(nameOf(node), message)
     const isFirst = !view.message

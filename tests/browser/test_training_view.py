@@ -50,6 +50,13 @@ def test_it_shows_samples_curves_and_the_time_left(page):
     assert page.locator("#view").evaluate(inside)
 
 
+def test_it_is_quiet_again_when_the_training_is_of_another_workflow(page):
+    show(page)
+    page.evaluate("view.clear()")
+    test_it_is_quiet_before_a_training(page)
+    assert not page.locator("canvas:visible, .legend span").count() and show(page) == "Step 40 of 150, 3 min left"
+
+
 def test_stop_and_keep_is_sent_once(page):
     show(page)
     button = page.get_by_role("button", name="Stop and keep")

@@ -98,6 +98,16 @@ export class TrainingView {
     this.draw()
   }
 
+  /** Show no training. */
+  clear() {
+    this.message = undefined
+    this.hint.hidden = false
+    this.pictures.hidden = this.button.hidden = this.goOn.hidden = true
+    this.text.textContent = ''
+    this.showLegend([])
+    this.draw()
+  }
+
   /** Whether this message is the one that was shown last. */
   shows({ token, state, step, picture }) {
     const { message } = this
