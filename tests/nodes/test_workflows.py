@@ -15,7 +15,7 @@ API = {path.stem: json.loads(path.read_text("utf-8")) for path in (ROOT / "workf
 NOTES = {"MarkdownNote", "Note"}
 TITLE_BAR = 30  # pixels above a node's position
 FOLDED = 225  # width of a folded node in pixels, at most
-WIDEST, HIGHEST = 1810, 1100  # of a template: the editor then shows it with readable text
+WIDEST, HIGHEST = 1810, 1140  # of a template: the editor then shows it with readable text
 
 
 def api_inputs(node: dict, links: dict, node_class: type) -> dict:
