@@ -78,6 +78,12 @@ def test_the_templates_are_offered_with_thumbnails(server):
             assert response.headers["Content-Type"] == "image/jpeg"
 
 
+def leave_dialog(page) -> None:
+    """Until it is gone, the next one does not open."""
+    page.keyboard.press("Escape")
+    page.get_by_role("dialog").first.wait_for(state="hidden")
+
+
 def test_sketch_typed_in_the_browser_of_templates_finds_them(editor):
     page = editor.page
     page.evaluate("() => app.graph.clear()")  # its nodes name the pack, too
@@ -86,7 +92,7 @@ def test_sketch_typed_in_the_browser_of_templates_finds_them(editor):
     page.wait_for_timeout(2000)
     search = page.get_by_role("dialog").get_by_placeholder("Search").first
     if not search.count():
-        page.keyboard.press("Escape")
+        leave_dialog(page)
         pytest.skip("this frontend's browser of templates has no search")
     search.fill("sketch")
     page.wait_for_timeout(1000)
@@ -94,7 +100,7 @@ def test_sketch_typed_in_the_browser_of_templates_finds_them(editor):
         page.get_by_test_id(f"template-workflow-{template}").wait_for()
     editor.photograph("sketch_in_templates")
     page.get_by_test_id("template-workflow-style_mixing").wait_for(state="hidden")
-    page.keyboard.press("Escape")
+    leave_dialog(page)
 
 
 def test_draw_run_watch_and_stop(editor):
