@@ -151,8 +151,10 @@ def arrow_thumbnails(work: Path) -> None:
 
 def workflow_pictures(work: Path) -> None:
     stills = {
+        "compose": "compose",
         "draw_your_own_sketch": "draw_your_own_sketch",
         "ganspace": "directions",
+        "latent_bridge": "latent_bridge",
         "photo_editing": "photo_editing",
         "sketch_a_shape": "sketch_a_shape",
         "sketch_to_image": "sketch_to_image",
@@ -162,7 +164,7 @@ def workflow_pictures(work: Path) -> None:
     documented = {"sketch_your_own_gan": "horse", "sketch_a_shape": "banana", "photo_editing": "photo_editing"}
     for name, saved in stills.items():
         picture = in_grid([Image.open(path).convert("RGB") for path in run(name, work)[saved]], 1)
-        if name in ("ganspace", "style_mixing"):
+        if name in ("compose", "ganspace", "latent_bridge", "style_mixing"):
             thumbnail(picture, ROOT / "workflows" / f"{name}.jpg")
         if name in documented:
             picture.save(ROOT / "docs" / f"{documented[name]}.png", optimize=True)

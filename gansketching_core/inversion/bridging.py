@@ -42,7 +42,7 @@ class BridgeConfig(Options):
         0.0,
         "For pairs none. 0: as similar as possible. 0.01 or more: rather images that are typical of the target.",
         ge=0,
-        le=10,
+        le=1,
     )
     steps: int = option(100, "Optimisation steps of a projection.", ge=1, le=10_000)
     pool: int = option(512, "Random samples to start a projection from the best of.", ge=1, le=100_000)
