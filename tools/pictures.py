@@ -116,10 +116,10 @@ def arrow_thumbnails(work: Path) -> None:
     def pictures(images: Tensor) -> list[Image.Image]:
         return [to_pil(image) for image in core.to_comfy(images)]
 
-    for kind, name, base, network in (
-        ("banana", "draw_your_own_sketch", "fruit", "sketcher"),
-        ("strawberry", "sketch_a_shape", "fruit", "sketcher"),
-        ("horse", "sketch_your_own_gan", "horse", "sketcher_scenes"),
+    for kind, name, base, network, truncation in (
+        ("banana", "draw_your_own_sketch", "fruit", "sketcher", 0.7),
+        ("strawberry", "sketch_a_shape", "fruit", "sketcher", 0.7),
+        ("horse", "sketch_your_own_gan", "horse", "sketcher_scenes", 1.0),
     ):
         model = core.load_model(ROOT / "weights" / f"{base}.safetensors")
         sketcher = core.load_photosketch(ROOT / "weights" / f"{network}.safetensors")
@@ -129,7 +129,7 @@ def arrow_thumbnails(work: Path) -> None:
         drawn = core.load_images(ROOT / "samples" / "sketches" / kind)
         sketches = core.prepare_sketches(drawn, size, reference=drawings)
         run = core.customise(model, sketches, sketcher, core.FinetuneConfig(), folder=work / "thumbnails")
-        samples = core.render(run.model, z, core.SampleConfig(truncation=0.7))
+        samples = core.render(run.model, z, core.SampleConfig(truncation=truncation))
         arrow_picture(pictures(sketches)[0], pictures(samples), folder / f"{name}.jpg")
         if kind == "banana":
             apple = core.load_images(ROOT / "samples" / "sketches" / "apple")
